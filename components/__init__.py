@@ -1,0 +1,1 @@
+"""What Slipway declares: one component a file, nothing but declarations."""

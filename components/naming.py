@@ -1,0 +1,131 @@
+"""Names: one function each, with the limit AWS or Kubernetes sets and the page that states it.
+
+Every name follows from settings alone, so that one stack knows what another stack's resources are called without
+reading its outputs.
+"""
+
+import hashlib
+import re
+from typing import Final
+
+PROJECT: Final = "slipway"
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+_LABEL: Final = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+# A service's name stands inside ECR repositories, roles, pipelines, namespaces and DNS labels. 40 leaves room for every
+# prefix and suffix below in all of them, except the target groups' 32, which `fit` shortens.
+SERVICE_NAME_LENGTH: Final = 40
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
+TARGET_GROUP_NAME_LENGTH: Final = 32
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
+LOAD_BALANCER_NAME_LENGTH: Final = 32
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+ROLE_NAME_LENGTH: Final = 64
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queues.html
+QUEUE_NAME_LENGTH: Final = 80
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+RULE_NAME_LENGTH: Final = 64
+# https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
+PIPELINE_NAME_LENGTH: Final = 100
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+BUCKET_NAME_LENGTH: Final = 63
+# https://datatracker.ietf.org/doc/html/rfc1035#section-2.3.4
+DNS_LABEL_LENGTH: Final = 63
+DNS_NAME_LENGTH: Final = 253
+
+# Namespaces that the platform itself lives in: a service of that name would share them.
+RESERVED_NAMESPACES: Final = frozenset(
+    {"argocd", "default", "external-secrets", "kube-node-lease", "kube-public", "kube-system"}
+)
+
+
+def fit(name: str, limit: int) -> str:
+    """Shorten `name` to `limit` characters, keeping it unique by six hex of its hash; shorter names stay as they are."""
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{name[: limit - 7].rstrip('-')}-{digest}"
+
+
+def label_fault(name: str, limit: int = DNS_LABEL_LENGTH) -> str | None:
+    """Say why `name` is no DNS label (RFC 1123, starting with a letter) of at most `limit` characters, or None."""
+    if len(name) > limit:
+        return f"it has {len(name)} characters, at most {limit} are allowed"
+    if not _LABEL.fullmatch(name):
+        return "lower-case letters, digits and hyphens are allowed, starting with a letter, ending with letter or digit"
+    return None
+
+
+def registry_address(account: str, region: str) -> str:
+    """Host name of an account's private ECR registry (docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html)."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com"
+
+
+def repository_prefix(track: str) -> str:
+    """What a track's ECR repositories begin with; the rest is the service's name."""
+    return f"{track}/"
+
+
+def repository(track: str, service: str) -> str:
+    """Name of the ECR repository of one service and track (at most 256 characters, 2 to 4 here are the slash and more)."""
+    return f"{repository_prefix(track)}{service}"
+
+
+def role(*parts: str) -> str:
+    """Name of an IAM role of ours: all begin with `slipway-`, which the permissions boundary relies on."""
+    return fit("-".join((PROJECT, *parts)), ROLE_NAME_LENGTH)
+
+
+def queue(track: str, purpose: str) -> str:
+    """Name of an image queue: `slipway-<track>-<purpose>`."""
+    return fit(f"{PROJECT}-{track}-{purpose}", QUEUE_NAME_LENGTH)
+
+
+def image_rule(track: str, service: str) -> str:
+    """Name of the event rule that watches one repository; the queue's policy admits them by `image_rule(track, "*")`."""
+    return fit(f"{PROJECT}-{track}-{service}", RULE_NAME_LENGTH)
+
+
+def pipeline(track: str, service: str) -> str:
+    """Name of a service's CodePipeline and CodeBuild project on one track."""
+    return fit(f"{PROJECT}-{track}-{service}", PIPELINE_NAME_LENGTH)
+
+
+def function(track: str) -> str:
+    """Name of a track's writer function."""
+    return f"{PROJECT}-{track}-gitops-writer"
+
+
+def log_group(*parts: str) -> str:
+    """Name of a log group of ours."""
+    return "/" + "/".join((PROJECT, *parts))
+
+
+def bucket(purpose: str, account: str, region: str) -> str:
+    """Name of a bucket: account and region make it unique world-wide, as S3 wants it."""
+    return fit(f"{PROJECT}-{purpose}-{account}-{region}", BUCKET_NAME_LENGTH)
+
+
+def cluster(environment: str, colour: str) -> str:
+    """Name of an EKS cluster (at most 100 characters)."""
+    return f"{PROJECT}-{environment}-{colour}"
+
+
+def load_balancer(environment: str) -> str:
+    """Name of the environment's application load balancer."""
+    return fit(f"{PROJECT}-{environment}", LOAD_BALANCER_NAME_LENGTH)
+
+
+def target_group(service: str, colour: str) -> str:
+    """Name of the target group of one service in one colour."""
+    return fit(f"{service}-{colour}", TARGET_GROUP_NAME_LENGTH)
+
+
+def catalogue_path(track: str) -> str:
+    """SSM path below which a track's declared services stand, one parameter each."""
+    return f"/{PROJECT}/{track}/services/"
+
+
+def app_key_secret(purpose: str) -> str:
+    """Name of the Secrets Manager secret with a GitHub App's private key; put there at bootstrap, never by Pulumi."""
+    return f"{PROJECT}/github-app/{purpose}"
