@@ -30,12 +30,12 @@ LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400
 
 AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
 # Partitions other than `aws` name their endpoints and ARNs differently; Slipway is tried in this one only.
-Region = Annotated[str, Field(pattern=r"^(?!us-gov-|cn-|us-iso)[a-z]{2,3}-[a-z]+-\d$")]
+Region = Annotated[str, Field(pattern=r"^(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d$")]
 # https://docs.github.com/en/enterprise-cloud@latest/admin/managing-iam/iam-configuration-reference/username-considerations-for-external-authentication
 GitHubOwner = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?$")]
 GitHubRepository = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 GitBranch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,100}$")]
-RoleArn = Annotated[str, Field(pattern=r"^arn:aws:iam::\d{12}:role/[\w+=,.@/-]{1,512}$")]
+RoleArn = Annotated[str, Field(pattern=r"^arn:aws:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$")]
 ConnectionArn = Annotated[
     str,
     # https://docs.aws.amazon.com/dtconsole/latest/userguide/connections-permissions.html; the older service name lives on
