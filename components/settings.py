@@ -349,6 +349,24 @@ class Settings(_Model):
         """`owner/name` of the GitOps repository."""
         return f"{self.organization.name}/{self.gitops.repository}"
 
+    @property
+    def weights(self) -> Mapping[str, int]:
+        """Share of the traffic by colour, in percent."""
+        return {colour: each.weight for colour, each in self.clusters.items()}
+
+    @property
+    def active_colour(self) -> str:
+        """The colour with the greatest weight (of equals the first by name): there, and only there, workers run."""
+        return max(sorted(self.clusters), key=lambda colour: self.clusters[colour].weight)
+
+    @property
+    def overlays(self) -> Mapping[str, str]:
+        """The registry of every environment that runs images, by the environment's name."""
+        return {name: self.registry_of(self.track_of(name)) for name in self.environments if self._runs_images(name)}
+
+    def _runs_images(self, environment: str) -> bool:
+        return any(environment in track.environments for track in self.tracks.values())
+
     def track_of(self, environment: str) -> str:
         """Name of the track whose images `environment` runs."""
         return next(name for name, track in self.tracks.items() if environment in track.environments)
@@ -365,6 +383,12 @@ class Settings(_Model):
             faults.append(
                 f"builds is missing, but this stack hosts {', '.join(self.hosted_tracks)}: a hosting stack needs it. "
                 "Set slipway:builds.connectionArn"
+            )
+        if self.builds is not None and not self.hosted_tracks:
+            hosts = ", ".join(sorted({track.host for track in self.tracks.values()}))
+            faults.append(
+                f"builds is set, but this stack hosts no track: it is allowed in {hosts} only. Remove it, or make {self.stack} "
+                "the host of a track"
             )
         if faults:
             raise ValueError("\n".join(faults))
@@ -420,7 +444,7 @@ class Settings(_Model):
                 f"clusters has {len(self.clusters)} colours and network is {'set' if self.network else 'missing'}: both "
                 "(an environment) or neither (a tooling stack) are allowed. Set the one that is missing"
             )
-        if self.clusters and not any(self.stack in track.environments for track in self.tracks.values()):
+        if self.clusters and not self._runs_images(self.stack):
             yield (
                 f"tracks: no track names {self.stack} among its environments, but {self.stack} has clusters: exactly one "
                 "must. Add it to a track's environments"
@@ -516,6 +540,13 @@ def _check_provider(settings: Settings) -> None:
         msg = (
             f"aws:region is {given.get('region')!r}: {environment.region!r}, the region of {settings.stack} in "
             f"slipway:environments, is allowed. Set it in Pulumi.{settings.stack}.yaml."
+        )
+        raise SettingsError(msg)
+    owner = pulumi.Config("github").get("owner")
+    if owner != settings.organization.name:
+        msg = (
+            f"github:owner is {owner!r}: {settings.organization.name!r}, as slipway:organization.name says, is allowed. "
+            f"Set it in Pulumi.{settings.stack}.yaml."
         )
         raise SettingsError(msg)
 

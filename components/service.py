@@ -1,0 +1,166 @@
+"""One application, from its repository's branches to its pods in every colour: the only call a service needs."""
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.application import Application, ApplicationArgs
+from components.catalogue import Declaration
+from components.edge import Route, RouteArgs
+from components.image_hook import ImageRule, ImageRuleArgs
+from components.pipeline import Builds, Pipeline, PipelineArgs
+from components.platform import Platform
+from components.registry import Registry, RegistryArgs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceArgs:
+    """Arguments of `Service`.
+
+    Attributes:
+        platform: What it stands on, as `services` is given it.
+        repository: Its application repository, within the organization of the settings.
+        port: Port that its container listens on, 1024 to 65535. None makes it a worker: no Service, no edge, and it runs in
+            the active colour only.
+        public: Whether the edge forwards to it. A service with a port that is not public is reached inside the cluster.
+        host: First label of its host name below the environment's zone; the service's name unless given.
+        health_path: Path that answers 200 when it can take traffic.
+        dockerfile: Path of its Dockerfile in the repository.
+        context: Folder that is sent to the build.
+        build_timeout_minutes: When a build is given up, 5 to 2160.
+        priority: Listener priority; follows from the name unless given.
+    """
+
+    platform: Platform
+    repository: str
+    port: int | None = None
+    public: bool = True
+    host: str = ""
+    health_path: str = "/healthz"
+    dockerfile: str = "Dockerfile"
+    context: str = "."
+    build_timeout_minutes: int = 30
+    priority: int | None = None
+
+
+class Service(pulumi.ComponentResource):
+    """A service: what it needs on the tracks hosted here, at the edge, and in every cluster.
+
+    Attributes:
+        url: Where the environment's users reach it; "" for a worker or an internal service.
+        registries: Its ECR repository by track hosted here.
+    """
+
+    url: str
+    registries: dict[str, Registry]
+
+    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Declare the service `name`; under a draft platform only check it.
+
+        Raises:
+            CatalogueError: the name or an argument would be refused by AWS, DNS, GitHub or Kubernetes.
+        """
+        platform = args.platform
+        declaration = _declaration(name, args)
+        self.url = f"https://{declaration.label}.{platform.settings.environment.zone}" if declaration.public else ""
+        self.registries = {}
+        if platform.draft:
+            platform.catalogue.admit(declaration)
+            return
+
+        super().__init__("slipway:service:Service", name, None, opts)
+        if platform.builds is not None:
+            for track in platform.hooks:
+                self.registries[track] = self._supply(track, declaration, args, platform.builds)
+        route = self._route(declaration, platform)
+        for colour, argocd in platform.argocds.items():
+            # Nothing holds a worker back in a colour without traffic: it would do its work twice.
+            if declaration.port is None and colour != platform.settings.active_colour:
+                continue
+            Application(
+                f"{name}-{colour}",
+                ApplicationArgs(
+                    argocd=argocd,
+                    settings=platform.settings,
+                    service=name,
+                    port=declaration.port or 0,
+                    route=route,
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
+        self.register_outputs({"url": self.url})
+
+    def _supply(self, track_name: str, declaration: Declaration, args: ServiceArgs, builds: Builds) -> Registry:
+        """Registry, event rule and pipeline on one hosted track, in the order in which an image needs them."""
+        settings = args.platform.settings
+        track = settings.tracks[track_name]
+        name = declaration.name
+        own = pulumi.ResourceOptions(parent=self)
+        registry = Registry(
+            f"{name}-{track_name}",
+            RegistryArgs(
+                service=name,
+                track=track_name,
+                environment=settings.stack,
+                lifecycle=track.lifecycle,
+                pull_accounts=sorted(
+                    {settings.environments[each].account for each in track.environments} - {settings.environment.account}
+                ),
+            ),
+            own,
+        )
+        rule = ImageRule(
+            f"{name}-{track_name}",
+            ImageRuleArgs(
+                hook=args.platform.hooks[track_name], registry=registry, declaration=declaration.for_writer(settings)
+            ),
+            own,
+        )
+        # A pipeline runs once when it is made: its first image must find rule, queue and function in place.
+        Pipeline(
+            f"{name}-{track_name}",
+            PipelineArgs(
+                builds=builds,
+                registry=registry,
+                repository=f"{settings.organization.name}/{declaration.repository}",
+                branch=track.application_branch,
+                dockerfile=args.dockerfile,
+                context=args.context,
+                timeout_minutes=args.build_timeout_minutes,
+                depends=rule.ready,
+            ),
+            own,
+        )
+        return registry
+
+    def _route(self, declaration: Declaration, platform: Platform) -> Route | None:
+        if platform.edge is None or not declaration.public or declaration.port is None:
+            return None
+        return Route(
+            declaration.name,
+            RouteArgs(
+                edge=platform.edge,
+                service=declaration.name,
+                host=f"{declaration.label}.{platform.settings.environment.zone}",
+                priority=declaration.listener_priority,
+                target_port=declaration.port,
+                health_path=declaration.health_path,
+                weights=platform.settings.weights,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+
+
+def _declaration(name: str, args: ServiceArgs) -> Declaration:
+    public = args.port is not None and args.public
+    return Declaration(
+        name=name,
+        repository=args.repository,
+        port=args.port,
+        # A host on a worker is a contradiction that the catalogue refuses: it must not be dropped here.
+        label=(args.host or name) if public else args.host,
+        health_path=args.health_path,
+        priority=args.priority,
+    )
+
+

@@ -1,0 +1,133 @@
+"""components/settings.py: a wrong value stops before any resource, and says what, got, allowed, fix."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from rehearsal.program import Imagined, ProgramError, evaluate, stack_config
+
+
+def stack_value(key: str, stack: str = "dev") -> Any:  # noqa: ANN401 — any shape of a stack file
+    import json  # noqa: PLC0415 — only here
+
+    return json.loads(stack_config(stack)[key])
+
+
+def changed(key: str, path: str, value: object, stack: str = "dev") -> Mapping[str, object]:
+    """The stack's `key` with `value` at the dotted `path`; None takes it away."""
+    whole = stack_value(key, stack)
+    *way, last = path.split(".")
+    place = whole
+    for step in way:
+        place = place[step]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return {key: whole}
+
+
+ENVIRONMENTS, TRACKS, CLUSTERS = "slipway:environments", "slipway:tracks", "slipway:clusters"
+TWO_COLOURS = {"blue": {"version": "1.34", "weight": 100}, "green": {"version": "1.35", "weight": 40}}
+
+WRONG: list[tuple[str, Mapping[str, object], str]] = [
+    ("a missing key", {"slipway:tracks": None}, r"slipway:tracks is missing: .* Add it"),
+    ("an unknown key", {"slipway:colour": "red"}, r"slipway:colour is 'red': no such setting .* Correct its spelling"),
+    (
+        "an unknown key inside",
+        changed(CLUSTERS, "blue.wieght", 3),
+        r"slipway:clusters\.blue\.wieght is 3: no such setting",
+    ),
+    (
+        "weights over 100",
+        {CLUSTERS: TWO_COLOURS},
+        r"slipway:clusters\.green\.weight is 40: the weights of all clusters must sum to 100 \(now 140\)\. Lower",
+    ),
+    ("weights under 100", changed(CLUSTERS, "blue.weight", 90), r"must sum to 100 \(now 90\)\. Raise"),
+    ("a weight over 100", changed(CLUSTERS, "blue.weight", 101), r"clusters\.blue\.weight is 101: .*100"),
+    (
+        "overlapping environments",
+        changed(ENVIRONMENTS, "stg.cidr", "10.10.128.0/17"),
+        r"environments\.dev\.cidr is 10\.10\.0\.0/16 and overlaps environments\.stg\.cidr, 10\.10\.128\.0/17: .* Choose",
+    ),
+    (
+        "a reserved range overlapped",
+        {"slipway:network": {"reserved": ["10.10.4.0/22"]}},
+        r"overlaps network\.reserved, 10\.10\.4\.0/22",
+    ),
+    ("a CIDR too small", changed(ENVIRONMENTS, "dev.cidr", "10.10.0.0/24"), r"too small: a /16 to a /20 is allowed"),
+    ("a CIDR too large", changed(ENVIRONMENTS, "dev.cidr", "10.0.0.0/8"), r"too large: a /16 to a /20 is allowed"),
+    ("host bits in a CIDR", changed(ENVIRONMENTS, "dev.cidr", "10.10.0.1/16"), r"environments\.dev\.cidr .*'10.10.0.1/16'"),
+    ("a public CIDR", changed(ENVIRONMENTS, "dev.cidr", "8.8.0.0/16"), r"public addresses: .* choose one"),
+    ("a short account", changed(ENVIRONMENTS, "dev.account", "1234"), r"environments\.dev\.account is '1234'"),
+    ("another partition", changed(ENVIRONMENTS, "dev.region", "cn-north-1"), r"environments\.dev\.region is 'cn-north-1'"),
+    ("a bad zone", changed(ENVIRONMENTS, "dev.zone", "dev_1.example.com"), r"environments\.dev\.zone is 'dev_1.example.com'"),
+    ("a zone of one label", changed(ENVIRONMENTS, "dev.zone", "dev"), r"environments\.dev\.zone is 'dev'"),
+    ("an unknown host", changed(TRACKS, "develop.host", "tst"), r"tracks\.develop\.host is 'tst': one of dev, stg, prd"),
+    ("an unknown owner", changed("slipway:gitops", "owner", "root"), r"gitops\.owner is 'root': one of dev, stg, prd"),
+    (
+        "two tracks for one environment",
+        changed(TRACKS, "develop.environments", ["dev", "stg"]),
+        r"stg runs the images of develop and release: one track is allowed",
+    ),
+    (
+        "an environment without a track",
+        changed(TRACKS, "develop.environments", ["prd"]) | changed(TRACKS, "release.environments", ["stg"]),
+        r"no track names dev|runs the images of",
+    ),
+    (
+        "two tracks build one branch",
+        changed(TRACKS, "release.applicationBranch", "develop"),
+        r"tracks\.release\.applicationBranch is 'develop', as develop's",
+    ),
+    ("both lifecycles", changed(TRACKS, "develop.lifecycle", {"days": 3, "images": 20}), r"exactly one is allowed"),
+    ("no lifecycle", changed(TRACKS, "develop.lifecycle", {}), r"exactly one is allowed"),
+    ("hosting without builds", {"slipway:builds": None}, r"builds is missing, but this stack hosts develop"),
+    (
+        "a connection that is none",
+        changed("slipway:builds", "connectionArn", "arn:aws:s3:::bucket"),
+        r"builds\.connectionArn is 'arn:aws:s3:::bucket'",
+    ),
+    ("an odd architecture", changed("slipway:builds", "architecture", "riscv"), r"builds\.architecture is 'riscv'"),
+    ("clusters without a network", {"slipway:network": None}, r"clusters has 1 colours and network is missing"),
+    ("the API open to all", changed(CLUSTERS, "blue.endpoint.allow", ["0.0.0.0/0"]), r"0\.0\.0\.0/0 is everyone"),
+    ("more minimum than maximum", changed(CLUSTERS, "blue.nodes.minimum", 9), r"minimum 9 above maximum 6"),
+    ("a colour that is no name", {CLUSTERS: {"Blue_1": {"version": "1.34", "weight": 100}}}, r"clusters\.Blue_1 is no colour"),
+    ("an odd version", changed(CLUSTERS, "blue.version", "latest"), r"clusters\.blue\.version is 'latest'"),
+    ("a retention that AWS has not", {"slipway:network": {"flowLogRetentionDays": 31}}, r"flowLogRetentionDays is 31: one of 1, 3"),
+    ("another provider account", {"aws:allowedAccountIds": ["222222222222"]}, r"aws:allowedAccountIds is .*222222222222.*'111111111111'"),
+    ("no provider account", {"aws:allowedAccountIds": None}, r"aws:allowedAccountIds is None"),
+    ("another provider region", {"aws:region": "eu-west-1"}, r"aws:region is 'eu-west-1': 'eu-central-1'"),
+    ("another GitHub owner", {"github:owner": "someone"}, r"github:owner is 'someone': 'example-org'"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_a_wrong_setting_stops_before_any_resource_and_says_how_to_mend_it(
+    config: Mapping[str, object], message: str
+) -> None:
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", config=config)
+    assert caught.value.registered == ()
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_another_account_s_credentials_stop_before_any_resource() -> None:
+    with pytest.raises(ProgramError, match=r"belong to account 999999999999 .* stack dev is allowed in account 111111111111") as caught:
+        evaluate("dev", world=Imagined(account="999999999999"))
+    assert caught.value.registered == ()
+
+
+def test_every_fault_is_named_at_once() -> None:
+    config = {**changed(ENVIRONMENTS, "dev.account", "12"), "slipway:colour": "red"}
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", config=config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_builds_where_nothing_is_hosted_are_refused() -> None:
+    config = {"slipway:builds": stack_value("slipway:builds")}
+    with pytest.raises(ProgramError, match="builds is set, but this stack hosts no track"):
+        evaluate("prd", config=config)
