@@ -4,10 +4,11 @@ from components.argocd import ArgoCD, ArgoCDArgs
 from components.ci_access import CiAccess, CiAccessArgs
 from components.cluster import Cluster, ClusterArgs
 from components.edge import Edge, EdgeArgs
-from components.gitops import GitOps, GitOpsArgs
 from components.image_hook import ImageHook, ImageHookArgs
 from components.network import Network, NetworkArgs
 from components.pipeline import Builds, BuildsArgs
+
+from components.gitops import GitOps, GitOpsArgs
 from components.platform import Platform, read_catalogue
 from components.settings import load
 from services import services
@@ -29,12 +30,8 @@ if settings.network is not None:  # a tooling stack has none, and no clusters
     network = Network(stack, NetworkArgs(environment=stack, region=here.region, cidr=here.cidr, settings=settings.network))
     edge = Edge(stack, EdgeArgs(environment=stack, zone=here.zone, network=network))
     for colour, wanted in settings.clusters.items():
-        cluster = Cluster(
-            colour, ClusterArgs(network=network, environment=stack, colour=colour, settings=wanted, **place)
-        )
-        argocds[colour] = ArgoCD(
-            colour, ArgoCDArgs(cluster=cluster, edge=edge, environment=stack, settings=settings)
-        )
+        cluster = Cluster(colour, ClusterArgs(network=network, environment=stack, colour=colour, settings=wanted, **place))
+        argocds[colour] = ArgoCD(colour, ArgoCDArgs(cluster=cluster, edge=edge, environment=stack, settings=settings))
 
 if settings.builds is not None:  # where a track is hosted
     builds = Builds("builds", BuildsArgs(settings=settings.builds, **place))
@@ -43,6 +40,4 @@ hooks = {
     for name, track in settings.hosted_tracks.items()
 }
 
-services(
-    Platform(settings=settings, catalogue=catalogue, builds=builds, hooks=hooks, edge=edge, argocds=argocds)
-)
+services(Platform(settings=settings, catalogue=catalogue, builds=builds, hooks=hooks, edge=edge, argocds=argocds))

@@ -98,9 +98,7 @@ class Catalogue:
         """
         faults = list(_faults(declaration))
         if declaration.name in self.services:
-            faults.append(
-                f"service {declaration.name!r} is declared twice: each name once is allowed. Rename or remove one"
-            )
+            faults.append(f"service {declaration.name!r} is declared twice: each name once is allowed. Rename or remove one")
         _raise(faults)
         self.services[declaration.name] = declaration
 

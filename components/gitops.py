@@ -86,18 +86,17 @@ class GitOps(pulumi.ComponentResource):
                     ignore_changes=["content", "commitMessage", "overwriteOnCreate"],
                 ),
             )
-        branches: list[pulumi.Resource] = [last]
-        for branch in sorted({each.gitops_branch for each in settings.environments.values()} - {default}):
-            branches.append(
-                github.Branch(
-                    f"{name}-{branch}",
-                    repository=self.repository.name,
-                    branch=branch,
-                    source_branch=default,
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=[last], protect=True, retain_on_delete=True),
-                )
+        branches = [
+            github.Branch(
+                f"{name}-{branch}",
+                repository=self.repository.name,
+                branch=branch,
+                source_branch=default,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[last], protect=True, retain_on_delete=True),
             )
-        self._rules(name, args, after=branches)
+            for branch in sorted({each.gitops_branch for each in settings.environments.values()} - {default})
+        ]
+        self._rules(name, args, after=[last, *branches])
         self.register_outputs({"repository": self.repository.name})
 
     def _rules(self, name: str, args: GitOpsArgs, *, after: Sequence[pulumi.Resource]) -> None:

@@ -34,9 +34,7 @@ DNS_LABEL_LENGTH: Final = 63
 DNS_NAME_LENGTH: Final = 253
 
 # Namespaces that the platform itself lives in: a service of that name would share them.
-RESERVED_NAMESPACES: Final = frozenset(
-    {"argocd", "default", "external-secrets", "kube-node-lease", "kube-public", "kube-system"}
-)
+RESERVED_NAMESPACES: Final = frozenset({"argocd", "default", "external-secrets", "kube-node-lease", "kube-public", "kube-system"})
 
 
 def fit(name: str, limit: int) -> str:

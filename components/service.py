@@ -111,9 +111,7 @@ class Service(pulumi.ComponentResource):
         )
         rule = ImageRule(
             f"{name}-{track_name}",
-            ImageRuleArgs(
-                hook=args.platform.hooks[track_name], registry=registry, declaration=declaration.for_writer(settings)
-            ),
+            ImageRuleArgs(hook=args.platform.hooks[track_name], registry=registry, declaration=declaration.for_writer(settings)),
             own,
         )
         # A pipeline runs once when it is made: its first image must find rule, queue and function in place.
@@ -162,5 +160,3 @@ def _declaration(name: str, args: ServiceArgs) -> Declaration:
         health_path=args.health_path,
         priority=args.priority,
     )
-
-

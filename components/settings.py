@@ -26,7 +26,30 @@ LARGEST_PREFIX: Final = 16
 SMALLEST_PREFIX: Final = 20
 FULL_WEIGHT: Final = 100
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+LOG_RETENTION_DAYS: Final = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
 
 AccountId = Annotated[str, Field(pattern=r"^\d{12}$")]
 # Partitions other than `aws` name their endpoints and ARNs differently; Slipway is tried in this one only.

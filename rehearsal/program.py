@@ -31,6 +31,7 @@ from pulumi.runtime.stack import run_pulumi_func
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROJECT: Final = "slipway"
 
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One resource that the program asks for.
@@ -198,7 +199,7 @@ def stack_config(stack: str, overrides: Mapping[str, object] | None = None, *, r
     }
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 — each is one way in which a caller's evaluation differs
     stack: str,
     *,
     config: Mapping[str, object] | None = None,
@@ -288,7 +289,9 @@ class Imagined:
             service = request.type.split(":")[1].split("/")[0]
             form = self.ARNS.get(request.type, f"arn:aws:{service}:{{region}}:{{account}}:{request.name}")
             outputs.setdefault("arn", form.format(**where))
-        outputs.update(self._extra(request, physical))
+        outputs.update(
+            _EXTRA.get(request.type, _nothing)(request, {"region": self.region, "account": self.account, "name": physical})
+        )
         return Created(id=self._id(request, physical, outputs), outputs=outputs)
 
     def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,9 +303,19 @@ class Imagined:
                 return {"accountId": self.account, "arn": arn, "id": self.account, "userId": "AROAEXAMPLE:test"}
             case "aws:index/getAvailabilityZones:getAvailabilityZones":
                 names = [f"{self.region}{letter}" for letter in "abc"]
-                return {"id": self.region, "names": names, "zoneIds": ["euc1-az2", "euc1-az3", "euc1-az1"], "state": "available"}
+                return {
+                    "id": self.region,
+                    "names": names,
+                    "zoneIds": ["euc1-az2", "euc1-az3", "euc1-az1"],
+                    "state": "available",
+                }
             case "aws:route53/getZone:getZone":
-                return {**args, "id": "Z0123456789EXAMPLE", "zoneId": "Z0123456789EXAMPLE", "arn": "arn:aws:route53:::hostedzone/Z0123456789EXAMPLE"}
+                return {
+                    **args,
+                    "id": "Z0123456789EXAMPLE",
+                    "zoneId": "Z0123456789EXAMPLE",
+                    "arn": "arn:aws:route53:::hostedzone/Z0123456789EXAMPLE",
+                }
             case "aws:secretsmanager/getRandomPassword:getRandomPassword":
                 return {**args, "id": self.region, "randomPassword": "imagined-random-password-of-forty-letters"}
             case "aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider":
@@ -311,50 +324,6 @@ class Imagined:
             case _:
                 msg = f"the program called {token}, which no world answers: add it to rehearsal/program.py, Imagined.call"
                 raise LookupError(msg)
-
-    def _extra(self, request: Request, physical: str) -> dict[str, Any]:
-        match request.type:
-            case "aws:ecr/repository:Repository":
-                address = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-                return {"repositoryUrl": f"{address}/{physical}", "registryId": self.account}
-            case "aws:sqs/queue:Queue":
-                return {"url": f"https://sqs.{self.region}.amazonaws.com/{self.account}/{physical}"}
-            case "aws:lb/loadBalancer:LoadBalancer":
-                return {"dnsName": f"{physical}.{self.region}.elb.amazonaws.com", "zoneId": "Z215JYRZR1TBD5", "arnSuffix": f"app/{physical}/0"}
-            case "aws:lb/targetGroup:TargetGroup":
-                return {"arnSuffix": f"targetgroup/{physical}/0"}
-            case "aws:acm/certificate:Certificate":
-                domain = str(request.inputs.get("domainName", "example.com"))
-                return {
-                    "domainValidationOptions": [
-                        {
-                            "domainName": domain,
-                            "resourceRecordName": f"_validation.{domain.removeprefix('*.')}",
-                            "resourceRecordType": "CNAME",
-                            "resourceRecordValue": "_answer.acm-validations.aws",
-                        }
-                    ]
-                }
-            case "aws:acm/certificateValidation:CertificateValidation":
-                return {"certificateArn": request.inputs.get("certificateArn")}
-            case "aws:ec2/eip:Eip":
-                return {"allocationId": f"eipalloc-{request.name}", "publicIp": "198.51.100.7"}
-            case "aws:s3/bucket:Bucket":
-                return {"bucket": physical, "bucketRegionalDomainName": f"{physical}.s3.{self.region}.amazonaws.com"}
-            case "aws:lambda/function:Function":
-                return {"invokeArn": f"arn:aws:apigateway:{self.region}:lambda:path/{physical}", "version": "1"}
-            case "eks:index:Cluster":
-                return {
-                    "kubeconfig": {"clusters": []},
-                    "kubeconfigJson": json.dumps({"clusters": [{"name": physical}]}),
-                    "clusterSecurityGroupId": f"sg-{physical}-control",
-                    "nodeSecurityGroupId": f"sg-{physical}-nodes",
-                    "awsProvider": None,
-                }
-            case "github:index/repository:Repository":
-                return {"fullName": physical, "nodeId": f"R_{physical}", "repoId": 1, "defaultBranch": "master"}
-            case _:
-                return {}
 
     @staticmethod
     def _id(request: Request, physical: str, outputs: Mapping[str, Any]) -> str:
@@ -367,6 +336,98 @@ class Imagined:
                 return f"{type_.rsplit(':', 1)[1].lower()}-{request.name}"
             case _:
                 return physical
+
+
+def _nothing(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request, where
+    return {}
+
+
+def _repository(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    address = "{account}.dkr.ecr.{region}.amazonaws.com/{name}".format_map(where)
+    return {"repositoryUrl": address, "registryId": where["account"]}
+
+
+def _queue(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    return {"url": "https://sqs.{region}.amazonaws.com/{account}/{name}".format_map(where)}
+
+
+def _load_balancer(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    name = where["name"]
+    return {
+        "dnsName": "{name}.{region}.elb.amazonaws.com".format_map(where),
+        "zoneId": "Z215JYRZR1TBD5",
+        "arnSuffix": f"app/{name}/0",
+    }
+
+
+def _target_group(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    return {"arnSuffix": "targetgroup/{name}/0".format_map(where)}
+
+
+def _certificate(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del where
+    domain = str(request.inputs["domainName"])
+    return {
+        "domainValidationOptions": [
+            {
+                "domainName": domain,
+                "resourceRecordName": f"_validation.{domain.removeprefix('*.')}",
+                "resourceRecordType": "CNAME",
+                "resourceRecordValue": "_answer.acm-validations.aws",
+            }
+        ]
+    }
+
+
+def _validation(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del where
+    return {"certificateArn": request.inputs["certificateArn"]}
+
+
+def _address(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del where
+    return {"allocationId": f"eipalloc-{request.name}", "publicIp": "198.51.100.7"}
+
+
+def _bucket(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    return {"bucket": where["name"], "bucketRegionalDomainName": "{name}.s3.{region}.amazonaws.com".format_map(where)}
+
+
+def _cluster(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    name = where["name"]
+    return {
+        "kubeconfig": {"clusters": [{"name": name}]},
+        "kubeconfigJson": json.dumps({"clusters": [{"name": name}]}),
+        "clusterSecurityGroupId": f"sg-{name}-control",
+        "nodeSecurityGroupId": f"sg-{name}-nodes",
+    }
+
+
+def _github_repository(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request
+    return {"fullName": where["name"], "nodeId": f"R_{where['name']}", "repoId": 1, "defaultBranch": "main"}
+
+
+# Outputs that are more than inputs and ARN, by type.
+_EXTRA: Final[Mapping[str, Callable[[Request, Mapping[str, str]], dict[str, Any]]]] = {
+    "aws:acm/certificate:Certificate": _certificate,
+    "aws:acm/certificateValidation:CertificateValidation": _validation,
+    "aws:ec2/eip:Eip": _address,
+    "aws:ecr/repository:Repository": _repository,
+    "aws:lb/loadBalancer:LoadBalancer": _load_balancer,
+    "aws:lb/targetGroup:TargetGroup": _target_group,
+    "aws:s3/bucket:Bucket": _bucket,
+    "aws:sqs/queue:Queue": _queue,
+    "eks:index:Cluster": _cluster,
+    "github:index/repository:Repository": _github_repository,
+}
 
 
 class _Recorder(mocks.Mocks):
@@ -489,9 +550,7 @@ class _Warnings(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _evaluate(
-    run: Callable[[], None], stack: str, config: Mapping[str, str], *, preview: bool, world: World | None
-) -> Program:
+def _evaluate(run: Callable[[], None], stack: str, config: Mapping[str, str], *, preview: bool, world: World | None) -> Program:
     # The runtime keeps settings, configuration and root resource in context variables: a thread of its own keeps one
     # evaluation from seeing another's, and gives it an event loop of its own.
     result: list[Program | BaseException] = []

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_stack_previews_with_every_output_unknown(stack: str, previews: Mapping[str, Program], programs: Mapping[str, Program]) -> None:
+def test_every_stack_previews_with_every_output_unknown(
+    stack: str, previews: Mapping[str, Program], programs: Mapping[str, Program]
+) -> None:
     assert set(previews[stack].urns()) == set(programs[stack].urns())
 
 

@@ -18,9 +18,7 @@ def of_service(program: Program, type_: str, service: str = "storefront") -> Dec
 
 
 @pytest.mark.parametrize(("stack", "branch"), [("dev", "dev"), ("stg", "stg"), ("prd", "master")])
-def test_argo_cd_reads_the_environment_s_branch_and_overlay(
-    programs: Mapping[str, Program], stack: str, branch: str
-) -> None:
+def test_argo_cd_reads_the_environment_s_branch_and_overlay(programs: Mapping[str, Program], stack: str, branch: str) -> None:
     source = of_service(programs[stack], APPLICATION).inputs["spec"]["source"]
     assert source == {
         "repoURL": "https://github.com/example-org/gitops.git",

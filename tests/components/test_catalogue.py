@@ -14,7 +14,6 @@ from components.service import Service, ServiceArgs
 from rehearsal.program import ProgramError, evaluate
 
 
-
 def declared(*calls: tuple[str, dict[str, Any]]) -> Callable[[Platform], None]:
     """A catalogue of `calls`: name and arguments."""
 
@@ -35,7 +34,11 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     ("a platform namespace", declared(("argocd", {})), r"'argocd' is a namespace of the platform"),
     ("a kube- namespace", declared(("kube-shop", {})), r"'kube-shop' is a namespace of the platform"),
     ("the same name twice", declared(("shop", {}), ("shop", {"host": "b"})), r"'shop' is declared twice"),
-    ("the same host twice", declared(("shop", {}), ("cart", {"host": "shop"})), r"'cart' has host 'shop', which is service 'shop's"),
+    (
+        "the same host twice",
+        declared(("shop", {}), ("cart", {"host": "shop"})),
+        r"'cart' has host 'shop', which is service 'shop's",
+    ),
     ("Argo CD's host", declared(("shop", {"host": "argocd-blue"})), r"Argo CD's webhook's"),
     ("a host of two labels", declared(("shop", {"host": "www.shop"})), r"has host 'www.shop': .* one DNS label"),
     ("a host too long", declared(("shop", {"host": "h" * 64})), r"it has 64 characters, at most 63"),
@@ -60,9 +63,7 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
 
 
 @pytest.mark.parametrize(("catalogue", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_service_that_would_be_refused_stops_before_any_resource(
-    catalogue: Callable[[Platform], None], message: str
-) -> None:
+def test_a_service_that_would_be_refused_stops_before_any_resource(catalogue: Callable[[Platform], None], message: str) -> None:
     with pytest.raises(ProgramError) as caught:
         evaluate("dev", catalogue=catalogue)
     assert caught.value.registered == ()

@@ -1,6 +1,7 @@
 """components/gitops.py: one stack owns the repository, fills it once, and rules it."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from rehearsal.program import Program
 
@@ -34,7 +35,9 @@ def test_only_merge_commits_are_possible(programs: Mapping[str, Program]) -> Non
 def test_every_environment_branch_refuses_force_pushes_deletion_and_unreviewed_changes(
     programs: Mapping[str, Program],
 ) -> None:
-    rulesets = {each.inputs["conditions"]["refName"]["includes"][0]: each.inputs for each in programs["prd"].of("RepositoryRuleset")}
+    rulesets = {
+        each.inputs["conditions"]["refName"]["includes"][0]: each.inputs for each in programs["prd"].of("RepositoryRuleset")
+    }
     assert sorted(rulesets) == ["refs/heads/dev", "refs/heads/master", "refs/heads/stg"]
     for inputs in rulesets.values():
         assert inputs["enforcement"] == "active"
@@ -58,7 +61,7 @@ def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_pe
     files = prd.of("RepositoryFile")
     assert any(each.inputs["file"].startswith(".github/workflows/") for each in files)
     urns = [each.urn for each in files]
-    for before, after in zip(files, files[1:], strict=False):
+    for before, after in pairwise(files):
         assert before.urn in after.dependencies
     for each in files:
         assert "content" in each.ignore_changes

@@ -8,8 +8,8 @@ from components.platform import Platform
 from components.service import Service, ServiceArgs
 from rehearsal.program import Declared, Program, evaluate, stack_config
 from services import services
-from tests.conftest import STACKS
 from tests.components.test_settings import changed
+from tests.conftest import STACKS
 
 # What one service with a host is, over the three stacks.
 EXACTLY = {
@@ -76,7 +76,9 @@ def test_a_worker_gets_no_edge_parts_and_everything_else(programs: Mapping[str, 
 
 
 def test_each_track_is_built_where_it_is_hosted_and_prd_builds_nothing(programs: Mapping[str, Program]) -> None:
-    repositories = {stack: sorted(each.inputs["name"] for each in programs[stack].of("ecr/repository:Repository")) for stack in STACKS}
+    repositories = {
+        stack: sorted(each.inputs["name"] for each in programs[stack].of("ecr/repository:Repository")) for stack in STACKS
+    }
     assert repositories == {
         "dev": ["develop/invoices", "develop/storefront"],
         "stg": ["release/invoices", "release/storefront"],
@@ -173,7 +175,9 @@ def test_a_worker_runs_in_the_active_colour_only_or_it_would_do_its_work_twice()
     assert applications == ["invoices-green", "invoices-green-application"]
 
 
-def test_rule_and_queue_come_before_the_pipeline_which_runs_once_when_it_is_made(programs: Mapping[str, Program]) -> None:
+def test_rule_and_queue_come_before_the_pipeline_which_runs_once_when_it_is_made(
+    programs: Mapping[str, Program],
+) -> None:
     for stack in ("dev", "stg"):
         program = programs[stack]
         for pipeline in program.of("codepipeline/pipeline:Pipeline"):
@@ -181,7 +185,9 @@ def test_rule_and_queue_come_before_the_pipeline_which_runs_once_when_it_is_made
             assert {"aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"} <= awaited
 
 
-def test_the_writer_is_told_every_declared_service_with_its_images_per_environment(programs: Mapping[str, Program]) -> None:
+def test_the_writer_is_told_every_declared_service_with_its_images_per_environment(
+    programs: Mapping[str, Program],
+) -> None:
     import json  # noqa: PLC0415 — only here
 
     parameter = programs["dev"].one("ssm/parameter:Parameter", "storefront")

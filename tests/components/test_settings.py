@@ -59,13 +59,29 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
     ),
     ("a CIDR too small", changed(ENVIRONMENTS, "dev.cidr", "10.10.0.0/24"), r"too small: a /16 to a /20 is allowed"),
     ("a CIDR too large", changed(ENVIRONMENTS, "dev.cidr", "10.0.0.0/8"), r"too large: a /16 to a /20 is allowed"),
-    ("host bits in a CIDR", changed(ENVIRONMENTS, "dev.cidr", "10.10.0.1/16"), r"environments\.dev\.cidr .*'10.10.0.1/16'"),
+    (
+        "host bits in a CIDR",
+        changed(ENVIRONMENTS, "dev.cidr", "10.10.0.1/16"),
+        r"environments\.dev\.cidr .*'10.10.0.1/16'",
+    ),
     ("a public CIDR", changed(ENVIRONMENTS, "dev.cidr", "8.8.0.0/16"), r"public addresses: .* choose one"),
     ("a short account", changed(ENVIRONMENTS, "dev.account", "1234"), r"environments\.dev\.account is '1234'"),
-    ("another partition", changed(ENVIRONMENTS, "dev.region", "cn-north-1"), r"environments\.dev\.region is 'cn-north-1'"),
-    ("a bad zone", changed(ENVIRONMENTS, "dev.zone", "dev_1.example.com"), r"environments\.dev\.zone is 'dev_1.example.com'"),
+    (
+        "another partition",
+        changed(ENVIRONMENTS, "dev.region", "cn-north-1"),
+        r"environments\.dev\.region is 'cn-north-1'",
+    ),
+    (
+        "a bad zone",
+        changed(ENVIRONMENTS, "dev.zone", "dev_1.example.com"),
+        r"environments\.dev\.zone is 'dev_1.example.com'",
+    ),
     ("a zone of one label", changed(ENVIRONMENTS, "dev.zone", "dev"), r"environments\.dev\.zone is 'dev'"),
-    ("an unknown host", changed(TRACKS, "develop.host", "tst"), r"tracks\.develop\.host is 'tst': one of dev, stg, prd"),
+    (
+        "an unknown host",
+        changed(TRACKS, "develop.host", "tst"),
+        r"tracks\.develop\.host is 'tst': one of dev, stg, prd",
+    ),
     ("an unknown owner", changed("slipway:gitops", "owner", "root"), r"gitops\.owner is 'root': one of dev, stg, prd"),
     (
         "two tracks for one environment",
@@ -94,10 +110,22 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
     ("clusters without a network", {"slipway:network": None}, r"clusters has 1 colours and network is missing"),
     ("the API open to all", changed(CLUSTERS, "blue.endpoint.allow", ["0.0.0.0/0"]), r"0\.0\.0\.0/0 is everyone"),
     ("more minimum than maximum", changed(CLUSTERS, "blue.nodes.minimum", 9), r"minimum 9 above maximum 6"),
-    ("a colour that is no name", {CLUSTERS: {"Blue_1": {"version": "1.34", "weight": 100}}}, r"clusters\.Blue_1 is no colour"),
+    (
+        "a colour that is no name",
+        {CLUSTERS: {"Blue_1": {"version": "1.34", "weight": 100}}},
+        r"clusters\.Blue_1 is no colour",
+    ),
     ("an odd version", changed(CLUSTERS, "blue.version", "latest"), r"clusters\.blue\.version is 'latest'"),
-    ("a retention that AWS has not", {"slipway:network": {"flowLogRetentionDays": 31}}, r"flowLogRetentionDays is 31: one of 1, 3"),
-    ("another provider account", {"aws:allowedAccountIds": ["222222222222"]}, r"aws:allowedAccountIds is .*222222222222.*'111111111111'"),
+    (
+        "a retention that AWS has not",
+        {"slipway:network": {"flowLogRetentionDays": 31}},
+        r"flowLogRetentionDays is 31: one of 1, 3",
+    ),
+    (
+        "another provider account",
+        {"aws:allowedAccountIds": ["222222222222"]},
+        r"aws:allowedAccountIds is .*222222222222.*'111111111111'",
+    ),
     ("no provider account", {"aws:allowedAccountIds": None}, r"aws:allowedAccountIds is None"),
     ("another provider region", {"aws:region": "eu-west-1"}, r"aws:region is 'eu-west-1': 'eu-central-1'"),
     ("another GitHub owner", {"github:owner": "someone"}, r"github:owner is 'someone': 'example-org'"),
@@ -105,9 +133,7 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("config", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_wrong_setting_stops_before_any_resource_and_says_how_to_mend_it(
-    config: Mapping[str, object], message: str
-) -> None:
+def test_a_wrong_setting_stops_before_any_resource_and_says_how_to_mend_it(config: Mapping[str, object], message: str) -> None:
     with pytest.raises(ProgramError) as caught:
         evaluate("dev", config=config)
     assert caught.value.registered == ()
@@ -115,7 +141,9 @@ def test_a_wrong_setting_stops_before_any_resource_and_says_how_to_mend_it(
 
 
 def test_another_account_s_credentials_stop_before_any_resource() -> None:
-    with pytest.raises(ProgramError, match=r"belong to account 999999999999 .* stack dev is allowed in account 111111111111") as caught:
+    with pytest.raises(
+        ProgramError, match=r"belong to account 999999999999 .* stack dev is allowed in account 111111111111"
+    ) as caught:
         evaluate("dev", world=Imagined(account="999999999999"))
     assert caught.value.registered == ()
 
