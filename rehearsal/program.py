@@ -14,7 +14,7 @@ import runpy
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -479,7 +479,7 @@ class _Monitor(mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802 — the protocol's own name and untyped messages
         local = self.recorder.request
         local.parent, local.remote = request.parent, bool(request.remote)
-        response = super().RegisterResource(request)
+        response = super().RegisterResource(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
         if request.type == "pulumi:pulumi:Stack":
             return response
         made, created = local.made
@@ -509,7 +509,7 @@ class _Monitor(mocks.MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: ANN401, N802 — as above
         with self.lock:
             self.outputs[request.urn] = json_format.MessageToDict(request.outputs)
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
 
 
 def _secret_keys(request: resource_pb2.RegisterResourceRequest) -> frozenset[str]:
@@ -616,7 +616,7 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextlib.contextmanager
-def _strict_outputs() -> Iterator[None]:
+def _strict_outputs() -> Generator[None]:
     """Make an f-string over an Output an error (https://www.pulumi.com/docs/iac/cli/environment-variables/)."""
     name = "PULUMI_ERROR_OUTPUT_STRING"
     before = os.environ.get(name)
@@ -631,7 +631,7 @@ def _strict_outputs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _services(catalogue: Callable[[Any], None] | None) -> Iterator[None]:
+def _services(catalogue: Callable[[Any], None] | None) -> Generator[None]:
     """Let `from services import services` find `catalogue` instead of the file."""
     if catalogue is None:
         yield
