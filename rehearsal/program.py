@@ -475,8 +475,23 @@ class _Monitor(mocks.MockMonitor):
         self.declared: list[Declared] = []
         self.outputs: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
+        self.loops: list[asyncio.AbstractEventLoop] = []
+
+    def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802 — the protocol's own name and untyped messages
+        self._loop()
+        return super().Invoke(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+
+    def _loop(self) -> None:
+        """Give this worker thread an event loop that is closed in the end: the SDK would make one and leave it open."""
+        local = self.recorder.request
+        if not hasattr(local, "loop"):
+            local.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(local.loop)
+            with self.lock:
+                self.loops.append(local.loop)
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802 — the protocol's own name and untyped messages
+        self._loop()
         local = self.recorder.request
         local.parent, local.remote = request.parent, bool(request.remote)
         response = super().RegisterResource(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
@@ -596,6 +611,8 @@ def _in_this_thread(
         exports = dict(cast("dict[str, Any]", getattr(root, "outputs", {})))
     finally:
         _close(loop)
+        for each in monitor.loops:
+            each.close()
     return Program(
         stack=stack,
         resources=tuple(monitor.declared),
@@ -611,6 +628,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     for task in left:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    # Its worker threads end first: they may still hold loops of their own.
+    loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
     loop.close()
 
