@@ -1,0 +1,257 @@
+"""`GitHost`: the Git host as a test or the rehearsal uses it."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rehearsal.githost import schema, smart_http
+from rehearsal.githost.hub import Hub
+from rehearsal.githost.identity import CONSOLE
+from rehearsal.githost.model import HEADS, Faults, PushEvent, Request, no_faults
+from rehearsal.githost.records import Repository
+from rehearsal.githost.server import Application, Server
+from rehearsal.githost.webhooks import Delivery
+
+
+class GitHost:
+    """A Git host on loopback: real bare repositories, git over HTTP, and the part of GitHub's API that the flow uses.
+
+    The methods are the "console": what people and providers do outside of the tokens under test. The console stands above
+    permissions and rules. All repositories are private.
+
+    Attributes:
+        url: Address of the API and of clones, such as `http://127.0.0.1:41231`: GraphQL is at `{url}/graphql`, a
+            repository at `{url}/{owner}/{name}.git`. Known once the host is entered.
+    """
+
+    def __init__(self, root: Path, *, latency_seconds: float = 0.0, clock: Callable[[], float] = time.time) -> None:
+        """Prepare a host.
+
+        Args:
+            root: Folder for repositories and hooks.
+            latency_seconds: Wait before each API request, as the way to GitHub has one.
+            clock: Seconds since 1970, for the validity of tokens and the times in commits.
+        """
+        self._hub = Hub(root=root, clock=clock)
+        self._application = Application(hub=self._hub, latency_seconds=latency_seconds)
+        self._server: Server | None = None
+        self._threads: list[threading.Thread] = []
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        """Install the schema if need be, and listen."""
+        schema.ensure_schema()
+        smart_http.install_hook(self._hub.root)
+        self._server = Server(self._application)
+        self.url = self._hub.url = f"http://127.0.0.1:{self._server.port}"
+        # Parsing the schema takes a second: done beside whatever is set up next, so that no first request pays for it.
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="githost"),
+            threading.Thread(target=schema.load, name="githost-schema"),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop, and wait until nothing of it runs.
+
+        Raises:
+            ExceptionGroup: What listeners or the host itself raised meanwhile, unless another error is on its way.
+        """
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        for thread in self._threads:
+            thread.join()
+        self._hub.deliverer.close()
+        if self._hub.failures and error is None:
+            msg = "the Git host or one of its listeners failed"
+            raise ExceptionGroup(msg, self._hub.failures)
+
+    # What happened
+
+    @property
+    def requests(self) -> list[Request]:
+        """The API requests answered so far, in the order of their answers."""
+        return self._application.requests
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Webhook deliveries tried so far; `drain` waits for those under way."""
+        return self._hub.deliverer.deliveries
+
+    @property
+    def faults(self) -> Faults:
+        """Hook consulted before each API request; `no_faults` at first."""
+        return self._application.faults
+
+    @faults.setter
+    def faults(self, faults: Faults | None) -> None:
+        self._application.faults = faults or no_faults
+
+    def on_push(self, callback: Callable[[PushEvent], None]) -> None:
+        """Hear of every branch that moves, however it was moved: what CodeConnections is to CodePipeline.
+
+        The callback runs in the thread that made the push, before its answer is sent and after the repository's lock is
+        released: it may use the host, and should hand long work to another thread. What it raises is raised when the host
+        is left.
+        """
+        self._hub.listeners.append(callback)
+
+    def drain(self) -> None:
+        """Wait until every webhook delivery queued so far has been tried."""
+        self._hub.deliverer.drain()
+
+    # Repositories
+
+    def _repo(self, full_name: str) -> Repository:
+        return self._hub.repository(full_name, CONSOLE)
+
+    def path(self, full_name: str) -> Path:
+        """The bare repository on disk."""
+        return self._repo(full_name).store.path
+
+    def create_repository(self, full_name: str, *, default_branch: str = "master", auto_init: bool = False) -> None:
+        """A private repository, empty or, with `auto_init`, with a README as its first commit.
+
+        Raises:
+            ValueError: When the name is not `owner/name` or is taken.
+        """
+        repo = self._hub.create_repository(full_name, default_branch)
+        if auto_init:
+            title = f"# {full_name.split('/')[1]}\n".encode()
+            self._hub.put(repo, default_branch, {"README.md": title}, "Initial commit", CONSOLE.login)
+
+    def head(self, full_name: str, branch: str) -> str | None:
+        """The commit at the tip of a branch, None without one."""
+        return self._repo(full_name).store.head(branch)
+
+    def read(self, full_name: str, branch: str, path: str) -> bytes | None:
+        """A file's content at the tip of a branch, None where there is none."""
+        found = self._repo(full_name).store.resolve(f"{HEADS}{branch}:{path}")
+        return getattr(found, "data", None)
+
+    def put_file(  # noqa: PLR0913 — the parts of a commit
+        self, full_name: str, branch: str, path: str, content: bytes, message: str, *, author: str = "console"
+    ) -> str:
+        """One file, one commit, as Pulumi's `github.RepositoryFile` makes it; the commit's id."""
+        return self.put_files(full_name, branch, {path: content}, message, author=author)
+
+    def put_files(
+        self,
+        full_name: str,
+        branch: str,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        author: str = "console",
+    ) -> str:
+        """Any number of files in one commit (None deletes); the commit's id.
+
+        Raises:
+            ValueError: When the branch does not exist in a repository that has commits.
+        """
+        return self._hub.put(self._repo(full_name), branch, changes, message, author)
+
+    def create_branch(self, full_name: str, branch: str, *, source: str) -> None:
+        """A branch at another branch's tip, or at a commit.
+
+        Raises:
+            ValueError: When the source is neither.
+        """
+        repo = self._repo(full_name)
+        commit = repo.store.head(source) or repo.store.commit_oid(source)
+        if commit is None:
+            msg = f"{full_name} has no branch or commit {source!r}: it has {sorted(repo.store.refs())}."
+            raise ValueError(msg)
+        self._hub.move_ref(repo, HEADS + branch, commit, CONSOLE)
+
+    def set_default_branch(self, full_name: str, branch: str) -> None:
+        """Make an existing branch the default one, for clones too.
+
+        Raises:
+            ValueError: When it does not exist.
+        """
+        repo = self._repo(full_name)
+        if repo.store.head(branch) is None:
+            msg = f"{full_name} has no branch {branch!r}: it has {sorted(repo.store.refs())}. Create it first."
+            raise ValueError(msg)
+        repo.default_branch = branch
+        repo.store.open().set_head(HEADS + branch)
+
+    def add_ruleset(self, full_name: str, ruleset: Mapping[str, Any]) -> int:
+        """Hold a ruleset in REST's shape from now on, for every protocol; its number.
+
+        Raises:
+            ValueError: When it holds a rule, parameter, target or bypass actor that this host does not hold.
+        """
+        return self._hub.add_ruleset(self._repo(full_name), ruleset)
+
+    def set_status(self, full_name: str, commit: str, context: str, state: str = "success") -> None:
+        """Report a status check on a commit: `success`, `failure`, `error` or `pending`."""
+        self._repo(full_name).statuses.setdefault(commit, {})[context] = state
+
+    def add_webhook(
+        self, full_name: str, *, url: str, content_type: str, secret: str = "", events: Sequence[str] = ("push",)
+    ) -> int:
+        """A webhook, which is pinged at once; its number.
+
+        Args:
+            full_name: Repository.
+            url: Receiver.
+            content_type: `json` or `form`.
+            secret: Signs each delivery (`X-Hub-Signature-256`).
+            events: `push`, `pull_request`, or `*`.
+        """
+        repo = self._repo(full_name)
+        return self._hub.add_hook(repo, url=url, content_type=content_type, secret=secret, events=events).id
+
+    # People and Apps
+
+    def add_user(self, login: str, *, role: str = "write", owner: bool = False) -> str:
+        """A person, and a token of theirs for git (basic authentication, any user name) and the API.
+
+        Args:
+            login: Name.
+            role: Role in every repository: read, triage, write, maintain or admin.
+            owner: Whether they own the organisation (`OrganizationAdmin` in bypass lists).
+        """
+        return self._hub.directory.add_user(login, role=role, owner=owner)
+
+    def add_team(self, name: str, members: Sequence[str]) -> int:
+        """A team `organisation/slug`, for CODEOWNERS; its id, for bypass lists."""
+        return self._hub.directory.add_team(name, members)
+
+    def add_app(  # noqa: PLR0913 — the parts of an App's registration
+        self,
+        app_id: int,
+        slug: str,
+        public_key_pem: bytes,
+        *,
+        installation_id: int,
+        permissions: Mapping[str, str],
+        repositories: Sequence[str],
+    ) -> None:
+        """A GitHub App with its one installation.
+
+        Args:
+            app_id: Number of the App, the issuer of its assertions.
+            slug: The App acts as `<slug>[bot]`.
+            public_key_pem: What its assertions are verified with.
+            installation_id: Number of the installation.
+            permissions: Levels by permission, such as `{"contents": "write"}`.
+            repositories: Full names that the installation reaches.
+        """
+        self._hub.directory.add_app(
+            app_id,
+            slug,
+            public_key_pem,
+            installation_id=installation_id,
+            permissions=permissions,
+            repositories=repositories,
+        )

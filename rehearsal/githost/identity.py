@@ -1,0 +1,229 @@
+"""People, Apps and their tokens: who a request comes from.
+
+App authentication is GitHub's: a JSON Web Token signed with the App's key is exchanged for an installation token.
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, cast
+
+import jwt
+
+from rehearsal.githost.model import LEVELS, Actor, Json, Problem, not_found
+
+JWT_LIFETIME_SECONDS: Final = 600
+"""`exp` lies at most ten minutes ahead (the page above)."""
+
+TOKEN_LIFETIME_SECONDS: Final = 3600
+"""An installation token lives one hour.
+https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app"""
+
+CONSOLE: Final = Actor(login="console", user_id=1, role="admin", owner=True, console=True)
+"""What people and providers do outside of the tokens under test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """A GitHub App and its one installation."""
+
+    app_id: int
+    slug: str
+    public_key_pem: bytes
+    installation_id: int
+    permissions: Mapping[str, str]
+    repositories: frozenset[str]
+    user_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Token:
+    actor: Actor
+    expires: float
+
+
+def _unauthorized(message: str = "Bad credentials") -> Problem:
+    return Problem(401, message, kind="UNAUTHORIZED")
+
+
+def iso(seconds: float) -> str:
+    """A moment as GitHub's APIs write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Directory:
+    """Everyone whom the host knows."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start with nobody.
+
+        Args:
+            clock: Seconds since 1970; tests move it.
+        """
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._apps: dict[int, App] = {}
+        self._users: dict[str, Actor] = {}
+        self._teams: dict[str, tuple[int, frozenset[str]]] = {}
+        self._tokens: dict[str, _Token] = {}
+
+    # Entering people and Apps
+
+    def _next_user_id(self) -> int:
+        return 100_000 + len(self._apps) + len(self._users)
+
+    def add_user(self, login: str, *, role: str, owner: bool) -> str:
+        """A person's personal token, which does not expire."""
+        with self._lock:
+            actor = Actor(login=login, user_id=self._next_user_id(), role=role, owner=owner)
+            self._users[login] = actor
+            token = f"ghp_{secrets.token_hex(18)}"
+            self._tokens[token] = _Token(actor=actor, expires=float("inf"))
+            return token
+
+    def add_team(self, name: str, members: Sequence[str]) -> int:
+        """A team `organisation/slug`; its id is what bypass lists name."""
+        with self._lock:
+            number = 5000 + len(self._teams)
+            self._teams[name] = (number, frozenset(members))
+            return number
+
+    def add_app(  # noqa: PLR0913 — the parts of an App's registration
+        self,
+        app_id: int,
+        slug: str,
+        public_key_pem: bytes,
+        *,
+        installation_id: int,
+        permissions: Mapping[str, str],
+        repositories: Sequence[str],
+    ) -> None:
+        """Register an App together with its installation.
+
+        Raises:
+            ValueError: When a permission has a level that GitHub does not know.
+        """
+        for permission, level in permissions.items():
+            if level not in LEVELS:
+                msg = f"App {slug}: permission {permission} is {level!r}: allowed are {', '.join(LEVELS)}."
+                raise ValueError(msg)
+        with self._lock:
+            self._apps[app_id] = App(
+                app_id=app_id,
+                slug=slug,
+                public_key_pem=public_key_pem,
+                installation_id=installation_id,
+                permissions=dict(permissions),
+                repositories=frozenset(name.lower() for name in repositories),
+                user_id=self._next_user_id(),
+            )
+
+    def members(self, owner: str) -> frozenset[str]:
+        """Logins behind a code owner: a team's members, or the person alone."""
+        return self._teams[owner][1] if owner in self._teams else frozenset({owner})
+
+    # Authentication
+
+    def actor_of(self, token: str) -> Actor:
+        """Who holds a token.
+
+        Raises:
+            Problem: 401 when it is unknown or has expired.
+        """
+        found = self._tokens.get(token)
+        if found is None or found.expires <= self._clock():
+            raise _unauthorized()
+        teams = frozenset(number for number, members in self._teams.values() if found.actor.login in members)
+        return replace(found.actor, teams=teams)
+
+    def app_of(self, assertion: str) -> App:
+        """The App behind a JSON Web Token.
+
+        Raises:
+            Problem: 401 in GitHub's words when the signature, `iat` or `exp` is not as it must be; 404 when no App has
+                the issuer's id.
+        """
+        unreadable = "A JSON web token could not be decoded"
+        try:
+            claims: Json = jwt.decode(assertion, options={"verify_signature": False})
+        except jwt.InvalidTokenError as error:
+            raise _unauthorized(unreadable) from error
+        issuer = str(claims.get("iss", ""))
+        app = self._apps.get(int(issuer)) if issuer.isdecimal() else None
+        if app is None:
+            # https://github.com/actions/create-github-app-token/issues/12 shows GitHub's words for this.
+            text = "Integration not found"
+            raise not_found(text)
+        # The times are judged below, by the host's clock and with GitHub's words.
+        try:
+            jwt.decode(assertion, app.public_key_pem, algorithms=["RS256"], options={"verify_exp": False, "verify_iat": False})
+        except jwt.InvalidTokenError as error:
+            raise _unauthorized(unreadable) from error
+        self._judge_times(claims)
+        return app
+
+    def _judge_times(self, claims: Json) -> None:
+        now = self._clock()
+        issued, expires = claims.get("iat"), claims.get("exp")
+        if not isinstance(issued, int) or issued > now:
+            text = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+            raise _unauthorized(text)
+        if not isinstance(expires, int | float) or expires <= now:
+            text = (
+                "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the "
+                "assertion expires"
+            )
+            raise _unauthorized(text)
+        # Exactly ten minutes is already too far when both clocks agree to the second:
+        # https://github.com/github/docs/issues/36558. Ten minutes from GitHub's own clock, whatever `iat` says.
+        if expires > now + JWT_LIFETIME_SECONDS:
+            text = "'Expiration time' claim ('exp') is too far in the future"
+            raise _unauthorized(text)
+
+    def installation_token(self, installation_id: int, assertion: str, wanted: Json) -> Json:
+        """Exchange an App's assertion for an installation token.
+
+        https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+
+        Args:
+            installation_id: The installation, which must be the App's own.
+            assertion: JSON Web Token.
+            wanted: The request's body, which may narrow `repositories` (names without owner) and `permissions`.
+
+        Raises:
+            Problem: As `app_of` does; 404 for another App's installation, 422 for more than was granted.
+        """
+        app = self.app_of(assertion)
+        if app.installation_id != installation_id:
+            raise not_found()
+        permissions = dict(cast("Mapping[str, str]", wanted.get("permissions") or app.permissions))
+        for name, level in permissions.items():
+            if level not in LEVELS or LEVELS.index(level) > LEVELS.index(app.permissions.get(name, "none")):
+                text = "The permissions requested are not granted to this installation."
+                raise Problem(422, text)
+        repositories = app.repositories
+        if names := cast("Sequence[str]", wanted.get("repositories") or ()):
+            short = {name.lower() for name in names}
+            repositories = frozenset(full for full in app.repositories if full.split("/")[1] in short)
+            if len(repositories) != len(short):
+                text = "There is at least one repository that does not exist or is not accessible to the parent installation."
+                raise Problem(422, text)
+        actor = Actor(
+            login=f"{app.slug}[bot]",
+            user_id=app.user_id,
+            app_id=app.app_id,
+            permissions=permissions,
+            repositories=repositories,
+        )
+        token, expires = f"ghs_{secrets.token_hex(18)}", self._clock() + TOKEN_LIFETIME_SECONDS
+        with self._lock:
+            self._tokens[token] = _Token(actor=actor, expires=expires)
+        return {
+            "token": token,
+            "expires_at": iso(expires),
+            "permissions": {"metadata": "read", **permissions},
+            "repository_selection": "selected",
+        }

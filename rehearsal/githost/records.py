@@ -1,0 +1,103 @@
+"""What the host remembers beside Git: repositories' rules, pull requests, reviews, checks."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rehearsal.githost.model import Actor
+from rehearsal.githost.rules import Ruleset
+from rehearsal.githost.store import Store
+
+
+@dataclass(kw_only=True)
+class Review:
+    """A review of a pull request.
+
+    Attributes:
+        actor: Reviewer.
+        state: `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED` or `DISMISSED`.
+        commit: Head that was reviewed.
+        body: Text.
+        seconds: When, since 1970.
+    """
+
+    actor: Actor
+    state: str
+    commit: str
+    body: str
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Pull:
+    """A pull request within one repository.
+
+    Attributes:
+        number: Counts the repository's pull requests from 1.
+        title: Title.
+        body: Description.
+        head: Branch to merge.
+        base: Branch to merge into.
+        head_oid: Head's commit; follows the branch while open.
+        base_oid: Base's commit when it was opened, and before the merge once merged.
+        author: Who opened it.
+        seconds: When, since 1970.
+        draft: Whether it is a draft.
+        state: `open` or `closed`.
+        merge_oid: What the merge made, None while unmerged.
+        merged_by: Who merged.
+        reviews: In order.
+    """
+
+    number: int
+    title: str
+    body: str
+    head: str
+    base: str
+    head_oid: str
+    base_oid: str
+    author: Actor
+    seconds: float
+    draft: bool = False
+    state: str = "open"
+    merge_oid: str | None = None
+    merged_by: Actor | None = None
+    reviews: list[Review] = field(default_factory=list[Review])
+
+    def reviewers(self, verdict: str) -> frozenset[str]:
+        """Logins with write access whose latest verdict is this one; a mere comment is no verdict."""
+        latest = {review.actor.login: review for review in self.reviews if review.state != "COMMENTED"}
+        found = (review for review in latest.values() if review.state == verdict)
+        return frozenset(review.actor.login for review in found if review.actor.may("contents", "write"))
+
+
+@dataclass(kw_only=True)
+class Repository:
+    """One repository.
+
+    Attributes:
+        id: Number on the host.
+        full_name: `owner/name`.
+        store: The bare repository.
+        default_branch: Short name.
+        rulesets: By number.
+        pulls: By number.
+        statuses: State by context by commit.
+        pushers: Who last moved a branch.
+        lock: Held around read, check and update.
+    """
+
+    id: int
+    full_name: str
+    store: Store
+    default_branch: str
+    rulesets: dict[int, Ruleset] = field(default_factory=dict[int, Ruleset])
+    pulls: dict[int, Pull] = field(default_factory=dict[int, Pull])
+    statuses: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    pushers: dict[str, str] = field(default_factory=dict[str, str])
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def passed(self, commit: str | None) -> frozenset[str]:
+        """Contexts of the status checks that succeeded on a commit."""
+        states: Mapping[str, str] = self.statuses.get(commit or "", {})
+        return frozenset(context for context, state in states.items() if state == "success")

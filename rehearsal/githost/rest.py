@@ -1,0 +1,400 @@
+"""The part of GitHub's REST API that the flow uses: routes, the permission each needs, and their answers.
+
+Permissions are those of https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps.
+"""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias, cast
+
+import pygit2
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from rehearsal.githost import views
+from rehearsal.githost.graphql_api import Rate
+from rehearsal.githost.hub import Hub
+from rehearsal.githost.model import HEADS, Actor, Json, Problem, forbidden, not_found
+from rehearsal.githost.records import Pull, Repository
+from rehearsal.githost.webhooks import Hook
+
+Answer: TypeAlias = Json | list[Json] | Response
+"""JSON is sent with status 200; a Response as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One authorised request to a repository's resource.
+
+    Attributes:
+        hub: The host.
+        repo: The repository.
+        actor: Who asks.
+        request: The request.
+        rate: The actor's allowance.
+    """
+
+    hub: Hub
+    repo: Repository
+    actor: Actor
+    request: Request
+    rate: Rate
+
+    def body(self) -> Json:
+        """The JSON body, {} without one.
+
+        Raises:
+            Problem: 400 when it is not a JSON object.
+        """
+        if not self.request.get_data():
+            return {}
+        found: object = self.request.get_json(force=True, silent=True)
+        if not isinstance(found, dict):
+            raise Problem(400, "Problems parsing JSON")
+        return cast("Json", found)
+
+    def text(self, body: Json, key: str) -> str:
+        """A required string of the body.
+
+        Raises:
+            Problem: 422 when it is missing.
+        """
+        if not isinstance(body.get(key), str):
+            raise Problem(422, "Invalid request.", errors=[{"field": key, "code": "missing_field"}])
+        return str(body[key])
+
+    def commit(self, name: str) -> str:
+        """The commit behind a branch, ref or id.
+
+        Raises:
+            Problem: 404 when there is none.
+        """
+        found = self.repo.store.head(name) or self.repo.store.commit_oid(name)
+        if found is None:
+            raise not_found()
+        return found
+
+    def pull(self, number: int) -> Pull:
+        """A pull request of the repository."""
+        return self.hub.pull(self.repo, number)
+
+    def show(self, pull: Pull) -> Json:
+        """A pull request, with what only the single one's answer holds."""
+        mergeable = self.hub.mergeable(self.repo, pull) if pull.state == "open" else None
+        return views.pull(self.hub.url, self.repo, pull) | {"mergeable": mergeable}
+
+
+Handler: TypeAlias = Callable[..., Answer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """What answers a request, and what it asks of the token."""
+
+    handler: Handler
+    permission: str
+    level: str
+    path: str
+
+
+ROUTES: Final[list[Rule]] = []
+
+
+def _route(method: str, path: str, permission: str, level: str = "read") -> Callable[[Handler], Handler]:
+    """Register a handler of a path below the repository."""
+
+    def register(handler: Handler) -> Handler:
+        full = f"/repos/<owner>/<name>{path}"
+        route = Route(handler=handler, permission=permission, level=level, path=full)
+        ROUTES.append(Rule(full, methods=[method], endpoint=route))
+        return handler
+
+    return register
+
+
+def created(found: Json) -> Response:
+    """Status 201."""
+    return json_response(found, 201)
+
+
+def json_response(found: object, status: int = 200) -> Response:
+    """JSON as GitHub sends it."""
+    return Response(dumps(found), status=status, content_type="application/json; charset=utf-8")
+
+
+def dumps(found: object) -> str:
+    """Compact JSON."""
+    return json.dumps(found, separators=(",", ":"))
+
+
+# Repository, branches, refs
+
+
+@_route("GET", "", "metadata")
+def _repository(ask: Ask) -> Answer:
+    return views.repository(ask.hub.url, ask.repo)
+
+
+@_route("GET", "/branches/<path:branch>", "contents")
+def _branch(ask: Ask, branch: str) -> Answer:
+    head = ask.repo.store.head(branch)
+    if head is None:
+        text = "Branch not found"
+        raise not_found(text)
+    found = cast("pygit2.Commit", ask.repo.store.resolve(head))
+    rulesets = ask.repo.rulesets.values()
+    protected = any(ruleset.covers(HEADS + branch, ask.repo.default_branch) for ruleset in rulesets)
+    return {"name": branch, "commit": views.commit(found), "protected": protected}
+
+
+def _ref_json(ask: Ask, ref: str, oid: str) -> Json:
+    where = f"{ask.hub.url}/repos/{ask.repo.full_name}"
+    shown = {"sha": oid, "type": "commit", "url": f"{where}/git/commits/{oid}"}
+    return {"ref": ref, "url": f"{where}/git/{ref}", "object": shown}
+
+
+@_route("GET", "/git/ref/<path:ref>", "contents")
+def _ref(ask: Ask, ref: str) -> Answer:
+    full = f"refs/{ref}"
+    found = ask.repo.store.refs(full).get(full)
+    if found is None:
+        raise not_found()
+    return _ref_json(ask, full, found)
+
+
+def _branch_ref(ref: str) -> str:
+    if not ref.startswith(HEADS):
+        raise Problem(422, f"This Git host moves branches only: {ref!r} does not begin with {HEADS}.")
+    return ref
+
+
+@_route("POST", "/git/refs", "contents", "write")
+def _create_ref(ask: Ask) -> Answer:
+    body = ask.body()
+    ref, oid = _branch_ref(ask.text(body, "ref")), ask.text(body, "sha")
+    if ref in ask.repo.store.refs():
+        raise Problem(422, "Reference already exists")
+    if ask.repo.store.commit_oid(oid) != oid:
+        raise Problem(422, "Object does not exist")
+    ask.hub.move_ref(ask.repo, ref, oid, ask.actor)
+    return created(_ref_json(ask, ref, oid))
+
+
+@_route("PATCH", "/git/refs/<path:ref>", "contents", "write")
+def _update_ref(ask: Ask, ref: str) -> Answer:
+    body = ask.body()
+    full, oid = _branch_ref(f"refs/{ref}"), ask.text(body, "sha")
+    if full not in ask.repo.store.refs():
+        raise Problem(422, "Reference does not exist")
+    if ask.repo.store.commit_oid(oid) != oid:
+        raise Problem(422, "Object does not exist")
+    ask.hub.move_ref(ask.repo, full, oid, ask.actor, force=bool(body.get("force")))
+    return _ref_json(ask, full, oid)
+
+
+@_route("DELETE", "/git/refs/<path:ref>", "contents", "write")
+def _delete_ref(ask: Ask, ref: str) -> Answer:
+    full = _branch_ref(f"refs/{ref}")
+    if full not in ask.repo.store.refs():
+        raise Problem(422, "Reference does not exist")
+    ask.hub.move_ref(ask.repo, full, None, ask.actor)
+    return Response(status=204)
+
+
+# Contents and comparisons
+
+
+def _entry(ask: Ask, found: pygit2.Object, path: str) -> Json:
+    kind = "dir" if isinstance(found, pygit2.Tree) else "file"
+    size = found.size if isinstance(found, pygit2.Blob) else 0
+    return {
+        "type": kind,
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "sha": str(found.id),
+        "size": size,
+        "url": f"{ask.hub.url}/repos/{ask.repo.full_name}/contents/{path}",
+    }
+
+
+@_route("GET", "/contents/", "contents")
+@_route("GET", "/contents/<path:path>", "contents")
+def _contents(ask: Ask, path: str = "") -> Answer:
+    path = path.strip("/")
+    commit = ask.commit(ask.request.args.get("ref", ask.repo.default_branch))
+    found = ask.repo.store.resolve(f"{commit}:{path}")
+    if isinstance(found, pygit2.Tree):
+        return [_entry(ask, entry, f"{path}/{entry.name}".lstrip("/")) for entry in found]
+    if not isinstance(found, pygit2.Blob):
+        raise not_found()
+    if ".raw" in ask.request.headers.get("Accept", ""):
+        return Response(found.data, content_type="application/vnd.github.raw+json; charset=utf-8")
+    return _entry(ask, found, path) | {"encoding": "base64", "content": base64.encodebytes(found.data).decode()}
+
+
+@_route("GET", "/compare/<path:basehead>", "contents")
+def _compare(ask: Ask, basehead: str) -> Answer:
+    base, dots, head = basehead.partition("...")
+    if not dots:
+        raise not_found()
+    store, one, other = ask.repo.store, ask.commit(base), ask.commit(head)
+    common = store.merge_base(one, other)
+    if common is None:
+        text = f"No common ancestor between {base} and {head}."
+        raise not_found(text)
+    ahead, behind = store.ahead_behind(other, one)
+    status = {(False, False): "identical", (True, False): "ahead", (False, True): "behind", (True, True): "diverged"}
+    commits = [views.commit(found) for found in store.commits(other, without=one)]
+    return {
+        "status": status[bool(ahead), bool(behind)],
+        "ahead_by": ahead,
+        "behind_by": behind,
+        "total_commits": ahead,
+        "base_commit": views.commit(cast("pygit2.Commit", store.resolve(one))),
+        "merge_base_commit": views.commit(cast("pygit2.Commit", store.resolve(common))),
+        "commits": commits,
+        "files": store.changed_files(common, other),
+    }
+
+
+@_route("POST", "/statuses/<oid>", "statuses", "write")
+def _set_status(ask: Ask, oid: str) -> Answer:
+    body = ask.body()
+    state, context = ask.text(body, "state"), str(body.get("context", "default"))
+    ask.repo.statuses.setdefault(ask.commit(oid), {})[context] = state
+    return created({"state": state, "context": context, "creator": views.user(ask.actor)})
+
+
+# Pull requests
+
+
+@_route("GET", "/pulls", "pull_requests")
+def _pulls(ask: Ask) -> Answer:
+    wanted = {key: ask.request.args.get(key, "") for key in ("state", "head", "base")}
+    state, head = wanted["state"] or "open", wanted["head"].split(":")[-1]
+    return [
+        views.pull(ask.hub.url, ask.repo, pull)
+        for pull in sorted(ask.repo.pulls.values(), key=lambda pull: -pull.number)
+        if state in {"all", pull.state} and head in {"", pull.head} and wanted["base"] in {"", pull.base}
+    ]
+
+
+@_route("POST", "/pulls", "pull_requests", "write")
+def _open_pull(ask: Ask) -> Answer:
+    body = ask.body()
+    for key in ("title", "head", "base"):
+        ask.text(body, key)
+    return created(ask.show(ask.hub.open_pull(ask.repo, body, ask.actor)))
+
+
+@_route("GET", "/pulls/<int:number>", "pull_requests")
+def _pull(ask: Ask, number: int) -> Answer:
+    return ask.show(ask.pull(number))
+
+
+@_route("PATCH", "/pulls/<int:number>", "pull_requests", "write")
+def _edit_pull(ask: Ask, number: int) -> Answer:
+    return ask.show(ask.hub.edit_pull(ask.repo, ask.pull(number), ask.body(), ask.actor))
+
+
+@_route("GET", "/pulls/<int:number>/files", "pull_requests")
+def _pull_files(ask: Ask, number: int) -> Answer:
+    pull = ask.pull(number)
+    common = ask.repo.store.merge_base(pull.base_oid, pull.head_oid)
+    return ask.repo.store.changed_files(common or pull.base_oid, pull.head_oid)
+
+
+@_route("GET", "/pulls/<int:number>/reviews", "pull_requests")
+def _reviews(ask: Ask, number: int) -> Answer:
+    return [views.review(found, index) for index, found in enumerate(ask.pull(number).reviews, start=1)]
+
+
+@_route("POST", "/pulls/<int:number>/reviews", "pull_requests", "write")
+def _review(ask: Ask, number: int) -> Answer:
+    pull = ask.pull(number)
+    made = ask.hub.review(ask.repo, pull, ask.body(), ask.actor)
+    return views.review(made, len(pull.reviews))
+
+
+@_route("GET", "/pulls/<int:number>/merge", "pull_requests")
+def _is_merged(ask: Ask, number: int) -> Answer:
+    if ask.pull(number).merge_oid is None:
+        raise not_found()
+    return Response(status=204)
+
+
+@_route("PUT", "/pulls/<int:number>/merge", "contents", "write")
+def _merge(ask: Ask, number: int) -> Answer:
+    made = ask.hub.merge(ask.repo, ask.pull(number), ask.body(), ask.actor)
+    return {"sha": made, "merged": True, "message": "Pull Request successfully merged"}
+
+
+# Webhooks
+
+
+@_route("GET", "/hooks", "repository_hooks")
+def _hooks(ask: Ask) -> Answer:
+    return [views.hook(ask.hub.url, hook) for hook in ask.hub.hooks(ask.repo)]
+
+
+@_route("POST", "/hooks", "repository_hooks", "write")
+def _add_hook(ask: Ask) -> Answer:
+    body = ask.body()
+    config = cast("Json", body.get("config") or {})
+    hook: Hook = ask.hub.add_hook(
+        ask.repo,
+        url=ask.text(config, "url"),
+        content_type=str(config.get("content_type", "form")),
+        secret=str(config.get("secret", "")),
+        events=cast("list[str]", body.get("events") or ["push"]),
+    )
+    return created(views.hook(ask.hub.url, hook))
+
+
+# What belongs to no repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class Special:
+    """A route that checks its own credentials."""
+
+    name: str
+    path: str
+
+
+SPECIAL: Final = [
+    Rule(path, methods=[method], endpoint=Special(name=name, path=path))
+    for name, method, path in (
+        ("token", "POST", "/app/installations/<int:installation_id>/access_tokens"),
+        ("rate_limit", "GET", "/rate_limit"),
+        ("graphql", "POST", "/graphql"),
+    )
+]
+
+URLS: Final = Map([*ROUTES, *SPECIAL], strict_slashes=False, merge_slashes=False)
+
+
+def authorise(hub: Hub, actor: Actor | None, route: Route, owner: str, name: str) -> tuple[Actor, Repository]:
+    """Whether an actor may use a route of a repository.
+
+    Raises:
+        Problem: 404 where the actor cannot see it, 403 where the permission is missing.
+    """
+    if actor is None:
+        # All repositories are private: to the anonymous there is none.
+        raise not_found()
+    try:
+        repo = hub.repository(f"{owner}/{name}", actor)
+    except Problem as problem:
+        raise not_found() from problem
+    if not actor.may(route.permission, route.level):
+        raise forbidden() if actor.app_id else forbidden("Must have admin rights to Repository.")
+    return actor, repo
+
+
+def resources(rate: Rate) -> Json:
+    """The answer of `GET /rate_limit`."""
+    shown = {"limit": rate.limit, "used": rate.used, "remaining": rate.limit - rate.used, "reset": int(rate.reset_seconds)}
+    return {"resources": {"core": shown, "graphql": shown}, "rate": shown}
