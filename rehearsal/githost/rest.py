@@ -33,14 +33,12 @@ class Ask:
         repo: The repository.
         actor: Who asks.
         request: The request.
-        rate: The actor's allowance.
     """
 
     hub: Hub
     repo: Repository
     actor: Actor
     request: Request
-    rate: Rate
 
     def body(self) -> Json:
         """The JSON body, {} without one.
@@ -394,7 +392,11 @@ def authorise(hub: Hub, actor: Actor | None, route: Route, owner: str, name: str
     return actor, repo
 
 
-def resources(rate: Rate) -> Json:
+def resources(core: Rate, graphql: Rate) -> Json:
     """The answer of `GET /rate_limit`."""
-    shown = {"limit": rate.limit, "used": rate.used, "remaining": rate.limit - rate.used, "reset": int(rate.reset_seconds)}
-    return {"resources": {"core": shown, "graphql": shown}, "rate": shown}
+
+    def shown(rate: Rate) -> Json:
+        remaining = rate.limit - rate.used
+        return {"limit": rate.limit, "used": rate.used, "remaining": remaining, "reset": int(rate.reset_seconds)}
+
+    return {"resources": {"core": shown(core), "graphql": shown(graphql)}, "rate": shown(core)}

@@ -93,6 +93,11 @@ class _Exchange:
     def login(self) -> str:
         return self.actor.login if self.actor else ""
 
+    @property
+    def resource(self) -> str:
+        # REST and GraphQL have allowances of their own.
+        return "graphql" if self.request.path == "/graphql" else "core"
+
 
 @dataclass(kw_only=True)
 class Application:
@@ -114,7 +119,7 @@ class Application:
         """Begin with full allowances."""
         self._lock = threading.Lock()
         self._number = 0
-        self._used: Counter[tuple[str, int]] = Counter()
+        self._used: Counter[tuple[str, str, int]] = Counter()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -177,7 +182,7 @@ class Application:
             response = _refusal(problem) if problem else self._carry_out(exchange, route, arguments)
             response = _faulty(fault) if fault else response
         if response is not None:
-            self._count(exchange, response)
+            self._show_rate(exchange, response)
         self.requests.append(
             model.Request(
                 method=request.method,
@@ -212,11 +217,15 @@ class Application:
             if rule is None:
                 raise model.not_found()
             endpoint = cast("rest.Route | rest.Special", rule.endpoint)
+            # Asking for the allowance costs nothing: https://docs.github.com/en/rest/rate-limit/rate-limit
+            if endpoint.path != "/rate_limit":
+                with self._lock:
+                    self._used[exchange.login, exchange.resource, self._window()] += 1
             if isinstance(endpoint, rest.Special):
                 return self._special(exchange, endpoint, arguments)
             owner, name = arguments.pop("owner"), arguments.pop("name")
             actor, repo = rest.authorise(self.hub, exchange.actor, endpoint, owner, name)
-            ask = rest.Ask(hub=self.hub, repo=repo, actor=actor, request=exchange.request, rate=self._rate(actor))
+            ask = rest.Ask(hub=self.hub, repo=repo, actor=actor, request=exchange.request)
             answer = endpoint.handler(ask, **arguments)
             return answer if isinstance(answer, Response) else rest.json_response(answer)
         except Problem as problem:
@@ -230,10 +239,11 @@ class Application:
             made = self.hub.directory.installation_token(arguments["installation_id"], assertion or "", body)
             return rest.created(made)
         if special.name == "rate_limit":
-            return rest.json_response(rest.resources(self._rate(exchange.actor)))
+            login = exchange.login
+            return rest.json_response(rest.resources(self._rate(login, "core"), self._rate(login, "graphql")))
         if exchange.actor is None:
             raise Problem(401, "This endpoint requires you to be authenticated.", kind="UNAUTHORIZED")
-        session = Session(hub=self.hub, actor=exchange.actor, rate=self._rate(exchange.actor))
+        session = Session(hub=self.hub, actor=exchange.actor, rate=self._rate(exchange.login, "graphql"))
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, dict):
             raise Problem(400, "Problems parsing JSON")
@@ -246,18 +256,18 @@ class Application:
     def _window(self) -> int:
         return int(self.hub.clock() // _HOUR_SECONDS)
 
-    def _rate(self, actor: Actor | None) -> Rate:
+    def _rate(self, login: str, resource: str) -> Rate:
         window = self._window()
-        used = self._used[actor.login if actor else "", window]
+        used = self._used[login, resource, window]
         return Rate(limit=RATE_LIMIT, used=used, reset_seconds=(window + 1) * _HOUR_SECONDS)
 
-    def _count(self, exchange: _Exchange, response: Response) -> None:
-        with self._lock:
-            self._used[exchange.login, self._window()] += 1
-        rate = self._rate(exchange.actor)
+    def _show_rate(self, exchange: _Exchange, response: Response) -> None:
+        rate = self._rate(exchange.login, exchange.resource)
+        # A fault that sets one of them means to lie about it.
         response.headers.setdefault("X-RateLimit-Limit", str(rate.limit))
         response.headers.setdefault("X-RateLimit-Remaining", str(rate.limit - rate.used))
         response.headers.setdefault("X-RateLimit-Used", str(rate.used))
+        response.headers.setdefault("X-RateLimit-Resource", exchange.resource)
         response.headers.setdefault("X-RateLimit-Reset", str(int(rate.reset_seconds)))
         response.headers.setdefault("X-GitHub-Request-Id", f"REHEARSAL:{exchange.number}")
 

@@ -1,0 +1,216 @@
+"""A Git host with people, two writer Apps and the rules of a GitOps repository, and clients to use it with."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+import urllib3
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from rehearsal.githost import GitHost
+
+REPOSITORY: Final = "example-org/gitops"
+DEV_APP, STG_APP, PROMOTER_APP = 101, 102, 103
+IMAGE: Final = "apps/storefront/overlays/dev/image/kustomization.yaml"
+
+COMMIT: Final = """
+mutation Write($input: CreateCommitOnBranchInput!) {
+  createCommitOnBranch(input: $input) { commit { oid message author { name email } } ref { name } }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pair; making one is slow, so the session shares them."""
+
+    private_pem: bytes
+    public_pem: bytes
+
+
+@cache
+def key(name: str) -> Key:
+    """A key pair by name."""
+    del name
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Key(private, public)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass
+class World:
+    """The host, its clients' clock, and tokens."""
+
+    host: GitHost
+    folder: Path
+    now: float
+    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False, timeout=20))
+
+    def call(
+        self, method: str, path: str, token: str = "", body: object = None, *, raw: bytes | None = None, **headers: str
+    ) -> Answer:
+        """One API request."""
+        sent = {"Accept": "application/vnd.github+json", **{key.replace("_", "-"): value for key, value in headers.items()}}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        got = self.pool.request(method, f"{self.host.url}{path}", headers=sent, body=data)
+        json_like = "json" in got.headers.get("Content-Type", "") and ".raw" not in got.headers.get("Content-Type", "")
+        return Answer(got.status, got.headers, json.loads(got.data) if json_like and got.data else got.data)
+
+    def repo(self, method: str, path: str, token: str, body: object = None, **headers: str) -> Answer:
+        """One API request about the GitOps repository."""
+        return self.call(method, f"/repos/{REPOSITORY}{path}", token, body, **headers)
+
+    def graphql(self, token: str, query: str, variables: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 — JSON
+        """The body of a GraphQL answer."""
+        answer = self.call("POST", "/graphql", token, {"query": query, "variables": dict(variables or {})})
+        assert answer.status == 200, answer
+        return answer.body
+
+    def commit(
+        self,
+        token: str,
+        branch: str,
+        expected: str | None,
+        additions: Mapping[str, bytes],
+        deletions: Sequence[str] = (),
+    ) -> Any:  # noqa: ANN401 — JSON
+        """One `createCommitOnBranch`."""
+        changes = {
+            "additions": [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in additions.items()],
+            "deletions": [{"path": path} for path in deletions],
+        }
+        asked = {
+            "branch": {"repositoryNameWithOwner": REPOSITORY, "branchName": branch},
+            "message": {"headline": "Write images", "body": "storefront"},
+            "expectedHeadOid": expected,
+            "fileChanges": changes,
+        }
+        return self.graphql(token, COMMIT, {"input": asked})
+
+    def assertion(self, app: int, **claims: object) -> str:
+        """An App's JSON Web Token, good unless claims say otherwise; None leaves one out."""
+        whole = {"iss": str(app), "iat": int(self.now) - 60, "exp": int(self.now) + 540} | claims
+        kept = {name: value for name, value in whole.items() if value is not None}
+        return jwt.encode(kept, key(str(app)).private_pem, algorithm="RS256")
+
+    def app_token(self, app: int, body: object = None) -> str:
+        """An installation token."""
+        answer = self.call("POST", f"/app/installations/{app + 1000}/access_tokens", self.assertion(app), body)
+        assert answer.status == 201, answer
+        return answer.body["token"]
+
+    def clone_url(self, token: str, user: str = "x-access-token") -> str:
+        """An address with credentials."""
+        return f"{self.host.url.replace('http://', f'http://{user}:{token}@')}/{REPOSITORY}.git"
+
+    def git(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Git as a person without any configuration runs it."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_AUTHOR_NAME": "Alice",
+            "GIT_AUTHOR_EMAIL": "alice@example.com",
+            "GIT_COMMITTER_NAME": "Alice",
+            "GIT_COMMITTER_EMAIL": "alice@example.com",
+        }
+        return subprocess.run(
+            ["git", *arguments],  # noqa: S607 — git is on PATH, as for a user
+            cwd=cwd or self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def clone(self, token: str, name: str, branch: str = "dev") -> Path:
+        """A working copy."""
+        done = self.git("clone", "-q", "-b", branch, self.clone_url(token), name)
+        assert done.returncode == 0, done.stderr
+        return self.folder / name
+
+    def change(self, copy: Path, path: str, content: str) -> None:
+        """Commit one file in a working copy."""
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_text(content, encoding="utf-8")
+        assert self.git("add", "-A", cwd=copy).returncode == 0
+        done = self.git("commit", "-q", "-m", f"Change {path}", cwd=copy)
+        assert done.returncode == 0, done.stdout
+
+
+def ruleset(name: str, branch: str, *rules: Mapping[str, object], apps: Sequence[int] = ()) -> dict[str, object]:
+    """A ruleset in REST's shape for one branch."""
+    return {
+        "name": name,
+        "target": "branch",
+        "enforcement": "active",
+        "conditions": {"ref_name": {"include": [f"refs/heads/{branch}"], "exclude": []}},
+        "bypass_actors": [{"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"} for app in apps],
+        "rules": list(rules),
+    }
+
+
+@contextmanager
+def world(folder: Path, *, latency_seconds: float = 0.0) -> Generator[World]:
+    """A host with a GitOps repository: branches dev, stg, master; each App may write one of them past its rule."""
+    now = time.time()
+    (folder / "host").mkdir()
+    made: list[World] = []
+    with GitHost(folder / "host", latency_seconds=latency_seconds, clock=lambda: made[0].now if made else now) as host:
+        it = World(host=host, folder=folder, now=now)
+        made.append(it)
+        host.create_repository(REPOSITORY, auto_init=True)
+        files = {IMAGE: b"newTag: one\n", "apps/storefront/base/kustomization.yaml": b"resources: []\n"}
+        host.put_files(REPOSITORY, "master", dict(files), "Scaffold storefront")
+        for branch in ("stg", "dev"):
+            host.create_branch(REPOSITORY, branch, source="master")
+        for app, slug in ((DEV_APP, "writer-dev"), (STG_APP, "writer-stg"), (PROMOTER_APP, "promoter")):
+            host.add_app(
+                app,
+                slug,
+                key(str(app)).public_pem,
+                installation_id=app + 1000,
+                permissions={"contents": "write", **({"pull_requests": "write"} if app == PROMOTER_APP else {})},
+                repositories=[REPOSITORY],
+            )
+        yield it
+        it.pool.clear()
+
+
+def protect(host: GitHost) -> None:
+    """The rules that the design gives the three branches."""
+    for branch in ("dev", "stg", "master"):
+        host.add_ruleset(REPOSITORY, ruleset(f"keep {branch}", branch, {"type": "deletion"}, {"type": "non_fast_forward"}))
+    review = {"required_approving_review_count": 1, "dismiss_stale_reviews_on_push": True, "allowed_merge_methods": ["merge"]}
+    for branch, apps, parameters in (
+        ("dev", [DEV_APP], {"required_approving_review_count": 0}),
+        ("stg", [STG_APP], {"required_approving_review_count": 0, "allowed_merge_methods": ["merge"]}),
+        ("master", [], review),
+    ):
+        rule = {"type": "pull_request", "parameters": parameters}
+        host.add_ruleset(REPOSITORY, ruleset(f"write {branch}", branch, rule, apps=apps))
