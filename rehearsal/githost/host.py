@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rehearsal.githost import schema, smart_http
+from rehearsal.githost import graphql_api, schema, smart_http
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.identity import CONSOLE
 from rehearsal.githost.model import HEADS, Faults, PushEvent, Request, no_faults
@@ -50,7 +50,7 @@ class GitHost:
         # Parsing the schema takes a second: done beside whatever is set up next, so that no first request pays for it.
         self._threads = [
             threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="githost"),
-            threading.Thread(target=schema.load, name="githost-schema"),
+            threading.Thread(target=graphql_api.warm, name="githost-schema"),
         ]
         for thread in self._threads:
             thread.start()

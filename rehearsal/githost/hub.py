@@ -217,7 +217,7 @@ class Hub:
             Problem: When the rules refuse it, or it is no fast-forward and not forced.
         """
         with self.locked(repo) as told:
-            before = repo.store.refs(ref).get(ref)
+            before = repo.store.ref(ref)
             change = self._change(repo, ref, before, after)
             if refused := self.judge(repo, change, actor):
                 raise rule_violation(refused)

@@ -73,7 +73,8 @@ class Actor:
             return LEVELS.index(granted) >= LEVELS.index(level)
         if permission == "repository_hooks" or level == "admin":
             return self.role == "admin"
-        needed = "write" if level == "write" else "read"
+        # Whoever may read may open a pull request and review one; whether the review counts is another matter.
+        needed = "write" if level == "write" and permission != "pull_requests" else "read"
         return ROLES.index(self.role) >= ROLES.index(needed)
 
 

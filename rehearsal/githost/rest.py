@@ -156,7 +156,7 @@ def _ref_json(ask: Ask, ref: str, oid: str) -> Json:
 @_route("GET", "/git/ref/<path:ref>", "contents")
 def _ref(ask: Ask, ref: str) -> Answer:
     full = f"refs/{ref}"
-    found = ask.repo.store.refs(full).get(full)
+    found = ask.repo.store.ref(full)
     if found is None:
         raise not_found()
     return _ref_json(ask, full, found)
@@ -172,7 +172,7 @@ def _branch_ref(ref: str) -> str:
 def _create_ref(ask: Ask) -> Answer:
     body = ask.body()
     ref, oid = _branch_ref(ask.text(body, "ref")), ask.text(body, "sha")
-    if ref in ask.repo.store.refs():
+    if ask.repo.store.ref(ref):
         raise Problem(422, "Reference already exists")
     if ask.repo.store.commit_oid(oid) != oid:
         raise Problem(422, "Object does not exist")
@@ -184,7 +184,7 @@ def _create_ref(ask: Ask) -> Answer:
 def _update_ref(ask: Ask, ref: str) -> Answer:
     body = ask.body()
     full, oid = _branch_ref(f"refs/{ref}"), ask.text(body, "sha")
-    if full not in ask.repo.store.refs():
+    if ask.repo.store.ref(full) is None:
         raise Problem(422, "Reference does not exist")
     if ask.repo.store.commit_oid(oid) != oid:
         raise Problem(422, "Object does not exist")
@@ -195,7 +195,7 @@ def _update_ref(ask: Ask, ref: str) -> Answer:
 @_route("DELETE", "/git/refs/<path:ref>", "contents", "write")
 def _delete_ref(ask: Ask, ref: str) -> Answer:
     full = _branch_ref(f"refs/{ref}")
-    if full not in ask.repo.store.refs():
+    if ask.repo.store.ref(full) is None:
         raise Problem(422, "Reference does not exist")
     ask.hub.move_ref(ask.repo, full, None, ask.actor)
     return Response(status=204)

@@ -86,7 +86,12 @@ class Store:
 
     def head(self, branch: str) -> str | None:
         """The commit at the tip of a branch."""
-        return self.refs().get(HEADS + branch) if branch else None
+        return self.ref(HEADS + branch)
+
+    def ref(self, name: str) -> str | None:
+        """What a full ref name points at."""
+        found = self.open().references.get(name) if pygit2.reference_is_valid_name(name) else None
+        return str(found.resolve().target) if found else None
 
     def refs(self, prefix: str = HEADS) -> dict[str, str]:
         """Full ref names under a prefix and the objects they name."""

@@ -1,9 +1,9 @@
 """The API subset: App authentication, GraphQL against the published schema, REST, pull requests, faults."""
 
 import base64
-import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import pytest
 import urllib3
 
 from rehearsal.githost import Call, Fault, GitHost, schema
+from rehearsal.githost.store import StaleRefError, Store
 from tests.rehearsal.githost_kit import (
     DEV_APP,
     IMAGE,
@@ -150,17 +151,27 @@ def test_a_commit_on_a_stale_head_is_refused_as_github_refuses_it(it: World) -> 
 
 def test_of_many_commits_on_one_head_exactly_one_is_made(it: World) -> None:
     token, head = it.app_token(DEV_APP), it.host.head(REPOSITORY, "dev")
-    answers: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda n=n: answers.append(it.commit(token, "dev", head, {f"{n}.txt": b""}))) for n in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+    def commit(number: int) -> Any:  # noqa: ANN401 — JSON
+        return it.commit(token, "dev", head, {f"{number}.txt": b""})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(commit, range(8)))
     kinds = sorted(answer["errors"][0]["type"] if "errors" in answer else "made" for answer in answers)
     assert kinds == ["STALE_DATA"] * 7 + ["made"]
     assert it.git("rev-list", "--count", f"{head}..dev", cwd=it.host.path(REPOSITORY)).stdout.strip() == "1"
+
+
+def test_a_branch_that_moved_past_the_lock_is_not_overwritten(it: World) -> None:
+    store = Store(it.host.path(REPOSITORY))
+    stale, head = store.commit_oid("dev~1"), store.head("dev")
+    with pytest.raises(StaleRefError):
+        store.update_ref("refs/heads/dev", stale, before=stale)
+    with pytest.raises(StaleRefError):
+        store.update_ref("refs/heads/dev", stale, before=None)
+    assert store.head("dev") == head
+    store.update_ref("refs/heads/dev", stale, before=head)
+    assert store.head("dev") == stale
 
 
 def test_dev_app_commits_past_the_rule_of_dev_and_not_of_stg(it: World) -> None:
@@ -354,7 +365,7 @@ def test_a_release_needs_a_review_by_another_person_and_is_a_merge_commit(it: Wo
     refused = it.repo("PUT", merge, alice, {})
     assert refused.status == 405
     assert "At least 1 approving review is required by reviewers with write access." in refused.body["message"]
-    it.repo("POST", f"/pulls/{number}/reviews", reader, {"event": "APPROVE"})
+    assert it.repo("POST", f"/pulls/{number}/reviews", reader, {"event": "APPROVE"}).status == 200
     assert it.repo("PUT", merge, alice, {}).status == 405
     it.repo("POST", f"/pulls/{number}/reviews", bob, {"event": "APPROVE"})
     squash = it.repo("PUT", merge, alice, {"merge_method": "squash"})
@@ -504,9 +515,13 @@ def test_latency_is_waited_before_each_request(tmp_path: Path) -> None:
 
 def test_the_schema_is_said_to_be_missing_when_there_is_no_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "SCHEMA", tmp_path / "schema.graphql")
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr(schema, "find_spec", lambda _: None)
-    with pytest.raises(schema.SchemaMissingError, match="install Node.js"), GitHost(tmp_path):
+
+    def nowhere(_: str) -> None:
+        return None
+
+    monkeypatch.setattr("shutil.which", nowhere)
+    monkeypatch.setattr(schema, "find_spec", nowhere)
+    with pytest.raises(schema.SchemaMissingError, match="there is no npm"), GitHost(tmp_path):
         pass
 
 
@@ -514,5 +529,5 @@ def test_nothing_is_left_running_when_the_host_is_left(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with world(tmp_path) as it:
         it.call("GET", "/rate_limit")  # keeps its connection alive
-        assert os.listdir(tmp_path / "host")
+        assert it.host.path(REPOSITORY).is_dir()
     assert set(threading.enumerate()) == before

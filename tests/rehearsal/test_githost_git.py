@@ -1,7 +1,8 @@
 """Real git clients against the host: tokens, rules, events."""
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_every_way_of_moving_a_branch_is_heard(it: World) -> None:
         ("bob", "dev", ("by-console.txt",)),
     ]
     assert [(event.before, event.after) for event in events[3:]] == [(None, head), (head, None)]
-    assert all(one.after == other.before for one, other in zip(events[:2], events[1:3], strict=True))
+    assert all(one.after == other.before for one, other in pairwise(events[:3]))
 
 
 def test_a_listener_that_fails_is_heard_of_when_the_host_is_left(tmp_path: Path) -> None:
@@ -166,15 +167,12 @@ def test_of_many_pushes_at_once_to_one_branch_one_wins(it: World) -> None:
     copies = [it.clone(token, f"copy-{number}") for number in range(4)]
     for number, copy in enumerate(copies):
         it.change(copy, f"{number}.txt", "x\n")
-    codes: list[int] = []
-    threads = [
-        threading.Thread(target=lambda copy=copy: codes.append(it.git("push", "origin", "dev", cwd=copy).returncode))
-        for copy in copies
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+    def push(copy: Path) -> int:
+        return it.git("push", "origin", "dev", cwd=copy).returncode
+
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(push, copies))
     assert sorted(code == 0 for code in codes) == [False, False, False, True]
 
 
