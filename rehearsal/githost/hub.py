@@ -255,6 +255,11 @@ class Hub:
         told.append((event, actor))
         repo.pushers[branch] = actor.login
         for pull in repo.pulls.values():
+            if pull.state == "open" and pull.base == branch and after and repo.store.is_ancestor(pull.head_oid, after):
+                # Merged with git and pushed: GitHub marks it merged all the same, "indirectly".
+                # https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/about-pull-request-merges#indirect-merges
+                pull.state, pull.merge_oid, pull.merged_by = "closed", after, actor
+                told.append((PullEvent(action="closed", pull=pull), actor))
             if pull.state != "open" or pull.head != branch:
                 continue
             if after is None:

@@ -427,6 +427,17 @@ def test_required_checks_must_have_passed_on_the_head(it: World) -> None:
     assert it.repo("PUT", f"/pulls/{number}/merge", alice, {}).status == 200
 
 
+def test_a_pull_request_whose_head_was_merged_and_pushed_with_git_counts_as_merged(it: World) -> None:
+    it.host.put_file(REPOSITORY, "dev", "x", b"1\n", "Change dev")
+    alice = it.host.add_user("alice")
+    number = _open(it, alice, "dev", "stg")
+    copy = it.clone(alice, "copy", "stg")
+    assert it.git("merge", "-q", "--no-ff", "-m", "Merge dev", "origin/dev", cwd=copy).returncode == 0
+    assert it.git("push", "origin", "stg", cwd=copy).returncode == 0
+    shown = it.repo("GET", f"/pulls/{number}", alice).body
+    assert (shown["state"], shown["merged"], shown["merge_commit_sha"]) == ("closed", True, it.host.head(REPOSITORY, "stg"))
+
+
 def test_a_conflict_is_no_merge(it: World) -> None:
     it.host.put_file(REPOSITORY, "stg", "x", b"1\n", "Change stg")
     it.host.put_file(REPOSITORY, "master", "x", b"2\n", "Change master")
