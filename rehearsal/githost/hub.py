@@ -1,7 +1,8 @@
 """What the host can do, whoever asks and over whatever protocol: every change of a branch goes through here.
 
 One lock per repository is held around reading, judging and moving a ref; what has happened is told to listeners and
-webhooks after the lock is released, in the order in which it happened.
+webhooks after the lock is released, each thread's own in order; of two threads that follow each other closely, the later may
+tell first, as GitHub's deliveries may.
 """
 
 import threading

@@ -154,7 +154,7 @@ class Directory:
         issuer = str(claims.get("iss", ""))
         app = self._apps.get(int(issuer)) if issuer.isdecimal() else None
         if app is None:
-            # https://github.com/actions/create-github-app-token/issues/12 shows GitHub's words for this.
+            # https://github.com/actions/create-github-app-token/issues/76 shows GitHub's words for this.
             text = "Integration not found"
             raise not_found(text)
         # The times are judged below, by the host's clock and with GitHub's words.

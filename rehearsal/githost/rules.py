@@ -89,11 +89,12 @@ def _matches(pattern: str, ref: str, default_branch: str) -> bool:
         return ref == HEADS + default_branch
 
     def walk(wanted: Sequence[str], got: Sequence[str]) -> bool:
-        # fnmatch with FNM_PATHNAME, as the rulesets' page says: `*` stays within one segment, `**` does not.
+        # Ruby's fnmatch with FNM_PATHNAME: `*` stays within one segment, and `**` spans segments only before a slash.
+        # https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/creating-rulesets-for-a-repository#using-fnmatch-syntax
         if not wanted or not got:
             return not wanted and not got
-        if wanted[0] == "**":
-            return any(walk(wanted[1:], got[skipped:]) for skipped in range(len(got) + 1)) or len(wanted) == 1
+        if wanted[0] == "**" and len(wanted) > 1:
+            return any(walk(wanted[1:], got[skipped:]) for skipped in range(len(got)))
         return fnmatch.fnmatchcase(got[0], wanted[0]) and walk(wanted[1:], got[1:])
 
     return walk(pattern.split("/"), ref.split("/"))

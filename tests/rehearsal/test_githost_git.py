@@ -115,6 +115,22 @@ def test_a_ruleset_covers_a_folder_of_branches_but_not_those_below(it: World) ->
     assert it.git("push", "origin", "HEAD:refs/heads/other", cwd=copy).returncode == 0
 
 
+def test_two_stars_cover_branches_at_any_depth_only_before_a_slash(it: World) -> None:
+    it.host.add_ruleset(REPOSITORY, ruleset("any depth", "hotfix/**/*", {"type": "creation"}))
+    it.host.add_ruleset(REPOSITORY, ruleset("one level", "topic/**", {"type": "creation"}))
+    copy = it.clone(it.host.add_user("alice"), "copy")
+    pushed = {
+        name: it.git("push", "origin", f"HEAD:refs/heads/{name}", cwd=copy).returncode == 0
+        for name in (
+            "hotfix/a",
+            "hotfix/b/c",
+            "topic/a",
+            "topic/b/c",
+        )
+    }
+    assert pushed == {"hotfix/a": False, "hotfix/b/c": False, "topic/a": False, "topic/b/c": True}
+
+
 def test_an_app_without_the_workflows_permission_brings_in_no_workflow(it: World) -> None:
     copy = it.clone(it.app_token(DEV_APP), "copy")
     it.change(copy, ".github/workflows/verify.yml", "on: push\n")
