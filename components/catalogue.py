@@ -3,7 +3,6 @@
 A quota or a name that AWS refuses would stop an `up` half-way; here it stops before the first resource.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -65,7 +64,7 @@ class Declaration:
         if self.priority is not None:
             return self.priority
         span = HIGHEST_PRIORITY - LOWEST_SERVICE_PRIORITY + 1
-        return LOWEST_SERVICE_PRIORITY + int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8]) % span
+        return LOWEST_SERVICE_PRIORITY + naming.number(self.name, span)
 
     def for_writer(self, settings: Settings) -> dict[str, Any]:
         """What the writer function needs to scaffold the service and to find its images."""

@@ -62,6 +62,19 @@ def grant(
     return statement
 
 
+def deny_plain_http(sid: str, *, actions: Sequence[str], resources: Strings) -> Statement:
+    """A resource policy's statement that refuses `actions` to everybody who does not come over TLS."""
+    _refuse_wildcards(sid, actions)
+    return {
+        "Sid": sid,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": list(actions),
+        "Resource": list(resources),
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
 def document(*statements: Statement) -> pulumi.Output[str]:
     """The policy document (JSON) of `statements`; Outputs inside are resolved."""
     return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": list(statements)})

@@ -45,6 +45,11 @@ def fit(name: str, limit: int) -> str:
     return f"{name[: limit - 7].rstrip('-')}-{digest}"
 
 
+def number(name: str, span: int) -> int:
+    """A number below `span` that follows from `name` alone: the same in every run, whatever other names there are."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % span
+
+
 def label_fault(name: str, limit: int = DNS_LABEL_LENGTH) -> str | None:
     """Say why `name` is no DNS label (RFC 1123, starting with a letter) of at most `limit` characters, or None."""
     if len(name) > limit:
@@ -114,9 +119,12 @@ def load_balancer(environment: str) -> str:
     return fit(f"{PROJECT}-{environment}", LOAD_BALANCER_NAME_LENGTH)
 
 
-def target_group(service: str, colour: str) -> str:
-    """Name of the target group of one service in one colour."""
-    return fit(f"{service}-{colour}", TARGET_GROUP_NAME_LENGTH)
+def target_group(service: str, colour: str, port: int) -> str:
+    """Name of the target group of one service in one colour.
+
+    A target group's port cannot be changed; with the port in the name, its replacement can stand beside it.
+    """
+    return fit(f"{service}-{colour}-{port}", TARGET_GROUP_NAME_LENGTH)
 
 
 def catalogue_path(track: str) -> str:
@@ -127,3 +135,8 @@ def catalogue_path(track: str) -> str:
 def app_key_secret(purpose: str) -> str:
     """Name of the Secrets Manager secret with a GitHub App's private key; put there at bootstrap, never by Pulumi."""
     return f"{PROJECT}/github-app/{purpose}"
+
+
+def argocd_secret(purpose: str) -> str:
+    """Name of a Secrets Manager secret that Argo CD's namespace reads, by External Secrets."""
+    return f"{PROJECT}/argocd/{purpose}"

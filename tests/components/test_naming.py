@@ -13,7 +13,7 @@ COLOUR = st.sampled_from(["blue", "green", "turquoise"])
 TRACK = st.sampled_from(["develop", "release"])
 
 LIMITED: list[tuple[Callable[[str], str], int]] = [
-    (lambda service: naming.target_group(service, "turquoise"), naming.TARGET_GROUP_NAME_LENGTH),
+    (lambda service: naming.target_group(service, "turquoise", 65535), naming.TARGET_GROUP_NAME_LENGTH),
     (lambda service: naming.role("dev", service, "release", "build"), naming.ROLE_NAME_LENGTH),
     (lambda service: naming.image_rule("release", service), naming.RULE_NAME_LENGTH),
     (lambda service: naming.pipeline("release", service), naming.PIPELINE_NAME_LENGTH),
@@ -30,11 +30,11 @@ def test_names_fit_and_two_services_never_share_one(name: Callable[[str], str], 
 
 
 def test_a_name_that_fits_is_left_as_it_is() -> None:
-    assert naming.target_group("storefront", "blue") == "storefront-blue"
+    assert naming.target_group("storefront", "blue", 8080) == "storefront-blue-8080"
 
 
 def test_a_name_that_does_not_fit_keeps_its_beginning_and_ends_in_a_hash() -> None:
-    shortened = naming.target_group("a-service-with-a-very-long-name", "blue")
+    shortened = naming.target_group("a-service-with-a-very-long-name", "blue", 8080)
     assert len(shortened) == naming.TARGET_GROUP_NAME_LENGTH
     assert shortened.startswith("a-service-with-a-very-lon")
 
