@@ -1,0 +1,373 @@
+"""Who may preview and deploy this stack from GitHub Actions: two roles, each bound to one repository and one purpose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components import iam, naming
+from components.settings import Settings
+
+# https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
+ISSUER: Final = "token.actions.githubusercontent.com"
+AUDIENCE: Final = "sts.amazonaws.com"
+_SESSION_SECONDS: Final = 3600
+# Reads all configuration and no content: no secret values, no objects, no parameters' values.
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/ViewOnlyAccess.html
+_VIEW_ONLY: Final = "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"
+# Deploying declares roles, networks and clusters, which PowerUserAccess and the statements below are; the boundary is what
+# keeps it from making anybody stronger. https://docs.aws.amazon.com/aws-managed-policy/latest/reference/PowerUserAccess.html
+_POWER_USER: Final = "arn:aws:iam::aws:policy/PowerUserAccess"
+
+# What a preview reads beyond ViewOnlyAccess: the present state of what the program declares.
+_PREVIEW_READS: Final = (
+    "acm:DescribeCertificate",
+    "acm:ListTagsForCertificate",
+    "cloudwatch:ListTagsForResource",
+    "codebuild:BatchGetProjects",
+    "codepipeline:GetPipeline",
+    "codepipeline:ListTagsForResource",
+    "ecr:GetLifecyclePolicy",
+    "ecr:GetRepositoryPolicy",
+    "ecr:ListTagsForResource",
+    "eks:DescribeAccessEntry",
+    "eks:DescribeAddon",
+    "eks:DescribeCluster",
+    "eks:DescribeNodegroup",
+    "eks:DescribePodIdentityAssociation",
+    "elasticloadbalancing:DescribeListenerAttributes",
+    "elasticloadbalancing:DescribeTags",
+    "events:DescribeRule",
+    "events:ListTagsForResource",
+    "events:ListTargetsByRule",
+    "iam:GetOpenIDConnectProvider",
+    "iam:GetPolicy",
+    "iam:GetPolicyVersion",
+    "iam:GetRole",
+    "iam:GetRolePolicy",
+    "kms:DescribeKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListResourceTags",
+    "lambda:GetFunction",
+    "lambda:GetFunctionCodeSigningConfig",
+    "lambda:GetEventSourceMapping",
+    "lambda:ListTags",
+    "logs:ListTagsForResource",
+    "route53:GetHostedZone",
+    "route53:ListTagsForResource",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "scheduler:GetSchedule",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:GetResourcePolicy",
+    "sns:GetTopicAttributes",
+    "sns:ListTagsForResource",
+    "sqs:GetQueueAttributes",
+    "sqs:ListQueueTags",
+    "ssm:DescribeParameters",
+    "ssm:ListTagsForResource",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CiAccessArgs:
+    """Arguments of `CiAccess`.
+
+    Attributes:
+        account: The stack's account.
+        region: Its region.
+        settings: The stack's settings.
+    """
+
+    account: str
+    region: str
+    settings: Settings
+
+
+class Place(TypedDict):
+    """Where a component's resources are, and within what bounds: unpacked into the args of every component with roles."""
+
+    account: str
+    region: str
+    boundary_arn: pulumi.Input[str]
+
+
+class CiAccess(pulumi.ComponentResource):
+    """A preview role for pull requests and a deploy role for one GitHub environment.
+
+    Attributes:
+        place: Account, region, and the permissions boundary of the deploy role, which every role made here must wear.
+        preview_role_arn: Reads, and changes nothing.
+        deploy_role_arn: Applies this program, within the boundary.
+    """
+
+    place: Place
+    preview_role_arn: pulumi.Output[str]
+    deploy_role_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: CiAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Declare both roles."""
+        super().__init__("slipway:ci_access:CiAccess", name, None, opts)
+        settings, stack = args.settings, args.settings.stack
+        # Bootstrap made the provider: an account has one for GitHub, and others than us use it too.
+        provider = f"arn:aws:iam::{args.account}:oidc-provider/{ISSUER}"
+        boundary = aws.iam.Policy(
+            f"{name}-boundary",
+            name=naming.role(stack, "boundary"),
+            description="What neither the deploy role nor any role that it makes can ever do",
+            policy=iam.document(*boundary_statements(args.account, stack)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        preview = aws.iam.Role(
+            f"{name}-preview",
+            name=naming.role(stack, "preview"),
+            description="Previews this stack on pull requests",
+            max_session_duration=_SESSION_SECONDS,
+            permissions_boundary=boundary.arn,
+            assume_role_policy=iam.document(trust(provider, subjects(settings, "pull_request"))),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.iam.RolePolicyAttachment(
+            f"{name}-preview", role=preview.name, policy_arn=_VIEW_ONLY, opts=pulumi.ResourceOptions(parent=self)
+        )
+        aws.iam.RolePolicy(
+            f"{name}-preview",
+            role=preview.id,
+            policy=iam.document(
+                iam.allow_everywhere(
+                    "ReadDeclared",
+                    actions=_PREVIEW_READS,
+                    because="a preview reads what the state names, which is not known before it is made; none of these "
+                    "returns a secret or content",
+                ),
+                self._read_state(args),
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+        deploy = aws.iam.Role(
+            f"{name}-deploy",
+            name=naming.role(stack, "deploy"),
+            description=f"Deploys this stack from the GitHub environment {settings.access.deploy_environment}",
+            max_session_duration=_SESSION_SECONDS,
+            permissions_boundary=boundary.arn,
+            assume_role_policy=iam.document(
+                trust(provider, subjects(settings, f"environment:{settings.access.deploy_environment}"))
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.iam.RolePolicyAttachment(
+            f"{name}-deploy", role=deploy.name, policy_arn=_POWER_USER, opts=pulumi.ResourceOptions(parent=self)
+        )
+        aws.iam.RolePolicy(
+            f"{name}-deploy",
+            role=deploy.id,
+            policy=iam.document(*deploy_statements(args.account, stack)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.place = Place(account=args.account, region=args.region, boundary_arn=boundary.arn)
+        self.preview_role_arn, self.deploy_role_arn = preview.arn, deploy.arn
+        self.register_outputs({"previewRoleArn": self.preview_role_arn, "deployRoleArn": self.deploy_role_arn})
+
+    @staticmethod
+    def _read_state(args: CiAccessArgs) -> iam.Statement:
+        """Bootstrap's state bucket: a preview reads the checkpoint, and takes no lock (`pulumi preview` needs none)."""
+        bucket = f"arn:aws:s3:::{naming.bucket('state', args.account, args.region)}"
+        return iam.allow("ReadState", actions=["s3:GetObject", "s3:ListBucket"], resources=[bucket, f"{bucket}/*"])
+
+
+def subjects(settings: Settings, purpose: str) -> Sequence[str]:
+    """The OIDC subjects of one purpose (`pull_request`, `environment:NAME`) in both of GitHub's formats.
+
+    Repositories made or renamed since July 2026 send ids beside the names, so that a name that is taken over later
+    matches nothing; older ones send names alone. Both are exact: no wildcard.
+    https://docs.github.com/en/actions/reference/security/oidc
+    """
+    owner, repository = settings.organization, settings.access.repository
+    return [
+        f"repo:{owner.name}/{repository.name}:{purpose}",
+        f"repo:{owner.name}@{owner.id}/{repository.name}@{repository.id}:{purpose}",
+    ]
+
+
+def trust(provider_arn: str, subs: Sequence[str]) -> iam.Statement:
+    """Let GitHub's tokens with one of `subs`, made for AWS, assume the role."""
+    return iam.grant(
+        "GitHubActions",
+        to={"Federated": provider_arn},
+        actions=["sts:AssumeRoleWithWebIdentity"],
+        conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subs)}},
+    )
+
+
+def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
+    """What deploying needs of IAM, on roles and policies of ours; everything else is PowerUserAccess."""
+    within = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(account, stack)}}
+    ours = [f"arn:aws:iam::{account}:role/{naming.PROJECT}-*", f"arn:aws:iam::{account}:policy/{naming.PROJECT}-*"]
+    return [
+        iam.allow(
+            "ReadIdentities",
+            actions=[
+                "iam:GetPolicy",
+                "iam:GetPolicyVersion",
+                "iam:GetRole",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListInstanceProfilesForRole",
+                "iam:ListPolicyVersions",
+                "iam:ListRolePolicies",
+            ],
+            resources=ours,
+        ),
+        iam.allow(
+            "MakeRolesWithinTheBoundary",
+            actions=[
+                "iam:AttachRolePolicy",
+                "iam:CreateRole",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:PutRolePolicy",
+            ],
+            resources=[ours[0]],
+            conditions=within,
+        ),
+        iam.allow(
+            "ChangeRolesOfOurs",
+            actions=[
+                "iam:DeleteRole",
+                "iam:TagRole",
+                "iam:UntagRole",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateRole",
+                "iam:UpdateRoleDescription",
+            ],
+            resources=[ours[0]],
+        ),
+        iam.allow(
+            "ChangePoliciesOfOurs",
+            actions=[
+                "iam:CreatePolicy",
+                "iam:CreatePolicyVersion",
+                "iam:DeletePolicy",
+                "iam:DeletePolicyVersion",
+                "iam:TagPolicy",
+            ],
+            resources=[ours[1]],
+        ),
+        iam.allow(
+            "HandRolesToServices",
+            actions=["iam:PassRole"],
+            resources=[ours[0]],
+            conditions={
+                "StringEquals": {
+                    "iam:PassedToService": [
+                        "codebuild.amazonaws.com",
+                        "codepipeline.amazonaws.com",
+                        "ec2.amazonaws.com",
+                        "eks.amazonaws.com",
+                        "lambda.amazonaws.com",
+                        "pods.eks.amazonaws.com",
+                        "scheduler.amazonaws.com",
+                        "vpc-flow-logs.amazonaws.com",
+                    ]
+                }
+            },
+        ),
+    ]
+
+
+def boundary_arn(account: str, stack: str) -> str:
+    """ARN of the stack's permissions boundary."""
+    return f"arn:aws:iam::{account}:policy/{naming.role(stack, 'boundary')}"
+
+
+def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
+    """The boundary: allows what the role's own policies allow, and takes away every way out of it.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    """
+    locked = [
+        boundary_arn(account, stack),
+        f"arn:aws:iam::{account}:role/{naming.role(stack, 'deploy')}",
+        f"arn:aws:iam::{account}:role/{naming.role(stack, 'preview')}",
+        f"arn:aws:iam::{account}:oidc-provider/{ISSUER}",
+    ]
+    return [
+        # A boundary grants nothing by itself; what it does not name is denied. So it names all, and denies below.
+        {"Sid": "WithinOwnPolicies", "Effect": "Allow", "NotAction": ["organizations:LeaveOrganization"], "Resource": "*"},
+        {
+            "Sid": "NeverLoosenItself",
+            "Effect": "Deny",
+            "Action": [
+                "iam:AddClientIDToOpenIDConnectProvider",
+                "iam:AttachRolePolicy",
+                "iam:CreatePolicyVersion",
+                "iam:DeleteOpenIDConnectProvider",
+                "iam:DeletePolicy",
+                "iam:DeletePolicyVersion",
+                "iam:DeleteRole",
+                "iam:DeleteRolePermissionsBoundary",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:PutRolePermissionsBoundary",
+                "iam:PutRolePolicy",
+                "iam:SetDefaultPolicyVersion",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateOpenIDConnectProviderThumbprint",
+            ],
+            "Resource": locked,
+        },
+        {
+            "Sid": "NoPeople",
+            "Effect": "Deny",
+            "Action": [
+                "iam:AddUserToGroup",
+                "iam:AttachGroupPolicy",
+                "iam:AttachUserPolicy",
+                "iam:CreateAccessKey",
+                "iam:CreateLoginProfile",
+                "iam:CreateOpenIDConnectProvider",
+                "iam:CreateSAMLProvider",
+                "iam:CreateUser",
+                "iam:PutGroupPolicy",
+                "iam:PutUserPolicy",
+                "iam:UpdateLoginProfile",
+            ],
+            # Whoever is made in whatever way: a denial is the one place where a wildcard narrows.
+            "Resource": "*",
+        },
+        {
+            "Sid": "NoAdministrators",
+            "Effect": "Deny",
+            "Action": ["iam:AttachRolePolicy"],
+            "Resource": [f"arn:aws:iam::{account}:role/*"],
+            "Condition": {
+                "ArnEquals": {
+                    "iam:PolicyARN": [
+                        "arn:aws:iam::aws:policy/AdministratorAccess",
+                        "arn:aws:iam::aws:policy/IAMFullAccess",
+                        "arn:aws:iam::aws:policy/PowerUserAccess",
+                    ]
+                }
+            },
+        },
+        {
+            # Without it a role made here could make another one that wears no boundary.
+            "Sid": "BoundaryOnEveryRole",
+            "Effect": "Deny",
+            "Action": ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy"],
+            "Resource": "*",
+            "Condition": {"StringNotEquals": {"iam:PermissionsBoundary": boundary_arn(account, stack)}},
+        },
+        {
+            "Sid": "NoStepSideways",
+            "Effect": "Deny",
+            "Action": ["sts:AssumeRole"],
+            "Resource": "*",
+        },
+    ]
