@@ -1,14 +1,13 @@
 """One environment, from its network to its services. Which one is data: Pulumi.<stack>.yaml."""
 
-from components.argocd import ArgoCD, ArgoCDArgs
+from components.argocd import ArgoCD, ArgoCDArgs, ArgoCDUi, ArgoCDUiArgs
 from components.ci_access import CiAccess, CiAccessArgs
 from components.cluster import Cluster, ClusterArgs
 from components.edge import Edge, EdgeArgs
+from components.gitops import GitOps, GitOpsArgs
 from components.image_hook import ImageHook, ImageHookArgs
 from components.network import Network, NetworkArgs
 from components.pipeline import Builds, BuildsArgs
-
-from components.gitops import GitOps, GitOpsArgs
 from components.platform import Platform, read_catalogue
 from components.settings import load
 from services import services
@@ -18,25 +17,39 @@ settings = load()
 catalogue = read_catalogue(services, settings)
 
 here, stack = settings.environment, settings.stack
-place = {"account": here.account, "region": here.region}
-edge, argocds, builds = None, {}, None
+edge: Edge | None = None
+argocds: dict[str, ArgoCD] = {}
 
-CiAccess("access", CiAccessArgs(settings=settings, stack=stack, **place))
+access = CiAccess("access", CiAccessArgs(account=here.account, region=here.region, settings=settings))
+place = access.place
 
 if settings.owns_gitops:
     GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch))
 
 if settings.network is not None:  # a tooling stack has none, and no clusters
-    network = Network(stack, NetworkArgs(environment=stack, region=here.region, cidr=here.cidr, settings=settings.network))
-    edge = Edge(stack, EdgeArgs(environment=stack, zone=here.zone, network=network))
+    network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, settings=settings.network, **place))
+    edge = Edge(stack, EdgeArgs(environment=stack, account=here.account, region=here.region, zone=here.zone, network=network))
     for colour, wanted in settings.clusters.items():
-        cluster = Cluster(colour, ClusterArgs(network=network, environment=stack, colour=colour, settings=wanted, **place))
-        argocds[colour] = ArgoCD(colour, ArgoCDArgs(cluster=cluster, edge=edge, environment=stack, settings=settings))
+        cluster = Cluster(
+            colour,
+            ClusterArgs(
+                environment=stack,
+                colour=colour,
+                network=network,
+                settings=wanted,
+                deploy_role_arn=access.deploy_role_arn,
+                preview_role_arn=access.preview_role_arn,
+                **place,
+            ),
+        )
+        argocds[colour] = ArgoCD(colour, ArgoCDArgs(cluster=cluster, edge=edge, settings=settings))
+    if settings.argocd.ui is not None:
+        ArgoCDUi("argocd-ui", ArgoCDUiArgs(edge=edge, settings=settings, argocds=argocds))
 
-if settings.builds is not None:  # where a track is hosted
-    builds = Builds("builds", BuildsArgs(settings=settings.builds, **place))
+# Only where a track is hosted.
+builds = Builds("builds", BuildsArgs(settings=settings.builds, **place)) if settings.builds else None
 hooks = {
-    name: ImageHook(name, ImageHookArgs(environment=stack, track_name=name, track=track, settings=settings, **place))
+    name: ImageHook(name, ImageHookArgs(track_name=name, track=track, settings=settings, **place))
     for name, track in settings.hosted_tracks.items()
 }
 

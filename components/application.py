@@ -7,7 +7,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.argocd import ArgoCD
+from components.argocd import ArgoCD, bind
 from components.edge import Route
 from components.settings import Settings
 
@@ -23,14 +23,12 @@ class ApplicationArgs:
         argocd: The Argo CD that deploys it, which also names the cluster.
         settings: The environment's settings.
         service: Name of the service, and of its namespace.
-        port: Port that its container listens on; 0 for a worker.
         route: Its part of the edge; None for a service without a host.
     """
 
     argocd: ArgoCD
     settings: Settings
     service: str
-    port: int = 0
     route: Route | None = None
 
 
@@ -55,33 +53,16 @@ class Application(pulumi.ComponentResource):
         before: list[pulumi.Resource] = [namespace, *argocd.ready]
         if args.route is not None:
             before.append(
-                kubernetes.apiextensions.CustomResource(
+                bind(
                     name,
-                    api_version="elbv2.k8s.aws/v1beta1",
-                    kind="TargetGroupBinding",
-                    metadata={"name": args.service, "namespace": args.service},
-                    spec={
-                        "serviceRef": {"name": args.service, "port": SERVICE_PORT},
-                        "targetGroupARN": args.route.target_groups[cluster.colour].arn,
-                        "targetType": "ip",
-                        "vpcID": args.route.edge.vpc_id,
-                        "networking": {
-                            "ingress": [
-                                {
-                                    "from": [{"securityGroup": {"groupID": args.route.edge.security_group_id}}],
-                                    "ports": [{"protocol": "TCP", "port": args.port}],
-                                }
-                            ]
-                        },
-                    },
-                    # ARN, type and VPC are immutable, and a second binding of one target group is refused:
-                    # https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/targetgroupbinding/targetgroupbinding/
-                    opts=pulumi.ResourceOptions(
-                        parent=self,
-                        provider=cluster.provider,
-                        depends_on=[namespace, *cluster.ready],
-                        delete_before_replace=True,
-                    ),
+                    self,
+                    cluster,
+                    args.route,
+                    binding=args.service,
+                    namespace=args.service,
+                    service=args.service,
+                    service_port=SERVICE_PORT,
+                    after=[namespace],
                 )
             )
         environment = args.settings.environment
@@ -101,7 +82,7 @@ class Application(pulumi.ComponentResource):
             spec=application_spec(
                 service=args.service,
                 project=argocd.project,
-                repository_url=f"{args.settings.gitops.git_url}/{args.settings.gitops_repository}.git",
+                repository_url=args.settings.gitops_url,
                 branch=environment.gitops_branch,
                 overlay=args.settings.stack,
             ),

@@ -83,7 +83,6 @@ class Service(pulumi.ComponentResource):
                     argocd=argocd,
                     settings=platform.settings,
                     service=name,
-                    port=declaration.port or 0,
                     route=route,
                 ),
                 pulumi.ResourceOptions(parent=self),
@@ -101,7 +100,6 @@ class Service(pulumi.ComponentResource):
             RegistryArgs(
                 service=name,
                 track=track_name,
-                environment=settings.stack,
                 lifecycle=track.lifecycle,
                 pull_accounts=sorted(
                     {settings.environments[each].account for each in track.environments} - {settings.environment.account}

@@ -140,8 +140,8 @@ class Lifecycle(_Model):
         return self
 
 
-class Writer(_Model):
-    """The GitHub App that a track's writer commits as: its public ids. The key is in Secrets Manager only."""
+class App(_Model):
+    """A GitHub App and its one installation, by their public ids. The key is in Secrets Manager only."""
 
     app_id: Annotated[int, Field(gt=0)]
     installation_id: Annotated[int, Field(gt=0)]
@@ -166,7 +166,7 @@ class Track(_Model):
     overlay: str | None = None
     environments: Annotated[tuple[str, ...], Field(min_length=1)]
     lifecycle: Lifecycle
-    writer: Writer
+    writer: App
 
     @property
     def image_file(self) -> str:
@@ -189,6 +189,7 @@ class GitOpsSettings(_Model):
         repository: Its name within the organization.
         owner: Stack that declares it: the most trusted one.
         promoter: GitHub App of the promotion and release workflows.
+        reader: GitHub App that Argo CD reads with: `contents: read` on this one repository.
         reviewers: Approvals that a release needs.
         git_url: Where Git is served; differs from github.com only for GitHub Enterprise Server.
         api_url: Where the API is served, likewise.
@@ -196,7 +197,8 @@ class GitOpsSettings(_Model):
 
     repository: GitHubRepository
     owner: str
-    promoter: Writer
+    promoter: App
+    reader: App
     reviewers: Annotated[int, Field(ge=1, le=6)] = 1
     git_url: str = "https://github.com"
     api_url: str = "https://api.github.com"
@@ -371,6 +373,11 @@ class Settings(_Model):
     def gitops_repository(self) -> str:
         """`owner/name` of the GitOps repository."""
         return f"{self.organization.name}/{self.gitops.repository}"
+
+    @property
+    def gitops_url(self) -> str:
+        """Where Argo CD clones the GitOps repository from."""
+        return f"{self.gitops.git_url}/{self.gitops_repository}.git"
 
     @property
     def weights(self) -> Mapping[str, int]:
