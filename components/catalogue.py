@@ -121,7 +121,7 @@ class Catalogue:
         for each in self._public:
             if each.label in taken:
                 yield (
-                    f"service {each.name!r} has host {each.label!r}, which is {taken[each.label]}'s: each host once is "
+                    f"service {each.name!r} has host {each.label!r}, which {taken[each.label]} has: each host once is "
                     "allowed. Give it another host="
                 )
             taken.setdefault(each.label, f"service {each.name!r}")
@@ -133,7 +133,7 @@ class Catalogue:
             if number in taken:
                 free = next(candidate for candidate in range(LOWEST_SERVICE_PRIORITY, HIGHEST_PRIORITY) if candidate not in taken)
                 yield (
-                    f"service {each.name!r} has listener priority {number}, which is {taken[number]!r}'s: each once is "
+                    f"service {each.name!r} has listener priority {number}, which {taken[number]!r} has: each once is "
                     f"allowed. Set priority={free} on the newer of the two"
                 )
             taken = {number: each.name, **taken}

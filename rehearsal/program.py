@@ -21,10 +21,14 @@ from typing import Any, Final, Protocol, cast
 
 import pulumi
 import yaml
-from google.protobuf import json_format
+from google.protobuf import json_format, struct_pb2
 from pulumi.runtime import mocks, set_all_config, set_mocks
 from pulumi.runtime.proto import resource_pb2
-from pulumi.runtime.rpc import _special_secret_sig, _special_sig_key  # pyright: ignore[reportPrivateUsage] — the wire's own constants
+from pulumi.runtime.rpc import (
+    _special_resource_sig,  # pyright: ignore[reportPrivateUsage] — the wire's own constants
+    _special_secret_sig,  # pyright: ignore[reportPrivateUsage] — same
+    _special_sig_key,  # pyright: ignore[reportPrivateUsage] — same
+)
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
@@ -40,7 +44,8 @@ class Request:
         stack: Stack under evaluation.
         type: Pulumi type token, such as `aws:ecr/repository:Repository`.
         name: Logical name.
-        inputs: Properties as the engine gets them: camelCase keys, secrets unwrapped, unknowns as None in a preview.
+        inputs: Properties as the engine gets them: camelCase keys, secrets unwrapped, unknowns as None in a preview. A
+            resource stands there as `{"urn", "id"}`, an archive or asset on disk as `{"path"}`.
         custom: False for components, remote ones among them.
         parent: URN of the parent.
         import_id: Id of an existing resource that is read or imported, else "".
@@ -93,6 +98,7 @@ class Declared(Request):
         secrets: Top-level inputs that hold a secret.
         provider: Provider reference (`urn::id`), "" for the default one.
         remote: Whether another process constructs it (pulumi_eks.Cluster).
+        transforms: What the program wants done to it and what stands below it.
     """
 
     urn: str
@@ -108,6 +114,7 @@ class Declared(Request):
     secrets: frozenset[str] = frozenset()
     provider: str = ""
     remote: bool = False
+    transforms: Sequence[pulumi.ResourceTransform] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -430,6 +437,9 @@ _EXTRA: Final[Mapping[str, Callable[[Request, Mapping[str, str]], dict[str, Any]
 }
 
 
+_FILES: Final = (pulumi.Asset, pulumi.Archive)
+
+
 class _Recorder(mocks.Mocks):
     """Joins the SDK's mock interface with a world; `_Monitor` fills in what mocks are not told."""
 
@@ -460,10 +470,12 @@ class _Recorder(mocks.Mocks):
             created = Created(id="", outputs=request.inputs if request.custom else {})
         else:
             created = self.world.create(request)
-        self.request.made = (request, created)
+        self.request.made = (request, created, tuple(args.transforms or ()))
         # What went in as a secret comes out as one, as from the engine.
         secrets = {key: value for key, value in cast("dict[str, Any]", args.inputs).items() if _is_secret(value)}
-        return created.id, {**created.outputs, **{key: _secret(created.outputs.get(key)) for key in secrets}}
+        # An archive or asset, which is a plain path to a world, comes back as the object that the SDK sent.
+        files = {key: value for key, value in cast("dict[str, Any]", args.inputs).items() if isinstance(value, _FILES)}
+        return created.id, {**created.outputs, **{key: _secret(created.outputs.get(key)) for key in secrets}, **files}
 
 
 class _Monitor(mocks.MockMonitor):
@@ -494,10 +506,11 @@ class _Monitor(mocks.MockMonitor):
         self._loop()
         local = self.recorder.request
         local.parent, local.remote = request.parent, bool(request.remote)
+        _flatten(request.object)
         response = super().RegisterResource(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
         if request.type == "pulumi:pulumi:Stack":
             return response
-        made, created = local.made
+        made, created, transforms = local.made
         declared = Declared(
             **{key: getattr(made, key) for key in Request.__dataclass_fields__},
             urn=response.urn,
@@ -513,6 +526,7 @@ class _Monitor(mocks.MockMonitor):
             secrets=_secret_keys(request),
             provider=request.provider,
             remote=bool(request.remote),
+            transforms=transforms,
         )
         with self.lock:
             if any(each.urn == declared.urn for each in self.declared):
@@ -525,6 +539,29 @@ class _Monitor(mocks.MockMonitor):
         with self.lock:
             self.outputs[request.urn] = json_format.MessageToDict(request.outputs)
         return super().RegisterResourceOutputs(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+
+
+def _flatten(struct: struct_pb2.Struct) -> None:
+    """Turn resources inside `struct` into plain data.
+
+    The SDK's mocks would make objects of them, which ask this monitor for themselves on a loop of their own.
+    """
+    if _special_sig_key in struct.fields and struct.fields[_special_sig_key].string_value == _special_resource_sig:
+        kept = {key: struct.fields[key].string_value for key in ("urn", "id") if key in struct.fields}
+        struct.Clear()
+        struct.update(kept)
+        return
+    for value in struct.fields.values():
+        _flatten_value(value)
+
+
+def _flatten_value(value: struct_pb2.Value) -> None:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        _flatten(value.struct_value)
+    elif kind == "list_value":
+        for each in value.list_value.values:
+            _flatten_value(each)
 
 
 def _secret_keys(request: resource_pb2.RegisterResourceRequest) -> frozenset[str]:
@@ -545,7 +582,9 @@ def _secret(value: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """`value` with its secrets unwrapped."""
+    """`value` with its secrets unwrapped, and archives and assets as what they are on disk."""
+    if isinstance(value, _FILES):
+        return {"path": str(getattr(value, "path", ""))}
     if isinstance(value, dict):
         found = cast("dict[str, object]", value)
         if found.get(_special_sig_key) == _special_secret_sig:

@@ -37,9 +37,9 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     (
         "the same host twice",
         declared(("shop", {}), ("cart", {"host": "shop"})),
-        r"'cart' has host 'shop', which is service 'shop's",
+        r"'cart' has host 'shop', which service 'shop' has",
     ),
-    ("Argo CD's host", declared(("shop", {"host": "argocd-blue"})), r"Argo CD's webhook's"),
+    ("Argo CD's host", declared(("shop", {"host": "argocd-blue"})), r"which Argo CD's webhook has"),
     ("a host of two labels", declared(("shop", {"host": "www.shop"})), r"has host 'www.shop': .* one DNS label"),
     ("a host too long", declared(("shop", {"host": "h" * 64})), r"it has 64 characters, at most 63"),
     ("a host with an underscore", declared(("shop", {"host": "my_shop"})), r"has host 'my_shop'"),
@@ -52,7 +52,7 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     (
         "the same priority twice",
         declared(("shop", {"priority": 2000}), ("cart", {"priority": 2000})),
-        r"'cart' has listener priority 2000, which is 'shop's: .* Set priority=1000",
+        r"'cart' has listener priority 2000, which 'shop' has: .* Set priority=1000",
     ),
     (
         "more services than a load balancer holds",

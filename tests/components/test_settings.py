@@ -90,8 +90,8 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
     ),
     (
         "an environment without a track",
-        changed(TRACKS, "develop.environments", ["prd"]) | changed(TRACKS, "release.environments", ["stg"]),
-        r"no track names dev|runs the images of",
+        {TRACKS: {**stack_value(TRACKS), "develop": {**stack_value(TRACKS)["develop"], "overlay": None, "environments": ["ops"]}}},
+        r"no track names dev among its environments, but dev has clusters",
     ),
     (
         "two tracks build one branch",
