@@ -3,8 +3,10 @@
 Actions are named one by one; `check` refuses a wildcard action, and a `*` resource without the reason beside it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pulumi
 
@@ -75,9 +77,35 @@ def deny_plain_http(sid: str, *, actions: Sequence[str], resources: Strings) -> 
     }
 
 
-def document(*statements: Statement) -> pulumi.Output[str]:
-    """The policy document (JSON) of `statements`; Outputs inside are resolved."""
-    return pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": list(statements)})
+def document(*statements: Statement) -> pulumi.Input[str]:
+    """The policy document (JSON) of `statements`; Outputs inside are resolved.
+
+    `pulumi.Output.json_dumps` would make an Output of every string and list in it, a third of what evaluating a program of
+    many services costs. Here only what is an Output already is waited for.
+    """
+    waiting: list[pulumi.Output[Any]] = []
+
+    def with_holes(value: Any) -> Any:  # noqa: ANN401 — any part of a document
+        if isinstance(value, pulumi.Output):
+            waiting.append(cast("pulumi.Output[Any]", value))
+            return _Hole(len(waiting) - 1)
+        if isinstance(value, Mapping):
+            return {key: with_holes(each) for key, each in cast("Mapping[str, Any]", value).items()}
+        if isinstance(value, list | tuple):
+            return [with_holes(each) for each in cast("Sequence[Any]", value)]
+        return value
+
+    whole = with_holes({"Version": "2012-10-17", "Statement": list(statements)})
+    if not waiting:
+        return json.dumps(whole)
+    return pulumi.Output.all(*waiting).apply(lambda known: json.dumps(whole, default=lambda hole: known[hole.index]))
+
+
+@dataclass(frozen=True)
+class _Hole:
+    """The place of the Output `index` in a document."""
+
+    index: int
 
 
 def trust_service(service: str, *, account: str | None = None, source_arn: pulumi.Input[str] | None = None) -> Statement:

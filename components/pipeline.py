@@ -1,5 +1,6 @@
 """From a pushed branch to a pushed image: one CodePipeline and one CodeBuild project per service and track."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,7 @@ class Pipeline(pulumi.ComponentResource):
                             "input_artifacts": ["source"],
                             "configuration": {
                                 "ProjectName": project.name,
-                                "EnvironmentVariables": pulumi.Output.json_dumps(
+                                "EnvironmentVariables": json.dumps(
                                     [
                                         {
                                             "name": "SOURCE_COMMIT",
