@@ -1,6 +1,5 @@
 """One colour: an EKS cluster with private nodes that scale, and the controllers that the flow needs."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -32,13 +31,6 @@ _RELEASE_SECONDS: Final = 600
 # Addons of EKS itself, beside the three that pulumi_eks sees to.
 # https://docs.aws.amazon.com/eks/latest/userguide/community-addons.html
 _ADDONS: Final = ("eks-pod-identity-agent", "metrics-server")
-# https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html: a `g` behind the generation is Graviton.
-_GRAVITON: Final = re.compile(r"[a-z]+-?[a-z0-9]*?\d+g[a-z]*\..+|a1\..+")
-
-
-def architecture(instance_type: str) -> str:
-    """`arm64` or `amd64`, as the instance type's name tells."""
-    return "arm64" if _GRAVITON.fullmatch(instance_type) else "amd64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,14 +203,13 @@ class Cluster(pulumi.ComponentResource):
             tag_specifications=[{"resource_type": "instance", "tags": {"Name": self.name}}],
             opts=pulumi.ResourceOptions(parent=self),
         )
-        arm = architecture(nodes.instance_types[0]) == "arm64"
         return aws.eks.NodeGroup(
             name,
             cluster_name=self.name,
             node_group_name_prefix=f"{self.name}-",
             node_role_arn=role.arn,
             subnet_ids=args.network.private_subnet_ids,
-            ami_type="AL2023_ARM_64_STANDARD" if arm else "AL2023_x86_64_STANDARD",
+            ami_type="AL2023_ARM_64_STANDARD" if nodes.architecture == "arm64" else "AL2023_x86_64_STANDARD",
             instance_types=list(nodes.instance_types),
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
             scaling_config={"min_size": nodes.minimum, "max_size": nodes.maximum, "desired_size": nodes.minimum},

@@ -1,5 +1,6 @@
 """The GitOps repository: made, filled once, and ruled by the one stack that owns it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,13 @@ from components.settings import Settings
 
 # Files of the new repository: workflows, their scripts, code owners. Real files, tested in tests/scaffold_repository.
 SCAFFOLD: Final = Path(__file__).resolve().parent.parent / "scaffold" / "repository"
+# Two of them say what the settings say: which environments and tracks there are, and who answers for the workflows.
+PLATFORM_FILE: Final = ".github/slipway/platform.json"
+OWNERS_FILE: Final = ".github/CODEOWNERS"
+_EXAMPLE_OWNERS: Final = "@example-org/platform"
+# The App that runs GitHub's own workflows: a check of that name from anybody else counts for nothing.
+# https://api.github.com/apps/github-actions
+_GITHUB_ACTIONS: Final = 15368
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +77,7 @@ class GitOps(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         last: pulumi.Resource = default_branch
-        for path, content in scaffold_files(SCAFFOLD).items():
+        for path, content in repository_files(settings).items():
             # One after another: two commits at once to one branch answer 409.
             last = github.RepositoryFile(
                 f"{name}-{path}",
@@ -86,6 +94,14 @@ class GitOps(pulumi.ComponentResource):
                     ignore_changes=["content", "commitMessage", "overwriteOnCreate"],
                 ),
             )
+        github.ActionsVariable(
+            name,
+            repository=self.repository.name,
+            # Its key is a secret of the repository, which a person puts there: it is in no state (docs/adopt.md).
+            variable_name="SLIPWAY_PROMOTER_APP",
+            value=str(settings.gitops.promoter.app_id),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         branches = [
             github.Branch(
                 f"{name}-{branch}",
@@ -123,6 +139,10 @@ class GitOps(pulumi.ComponentResource):
                         "require_last_push_approval": True,
                         "allowed_merge_methods": ["merge"],
                     },
+                    "required_status_checks": {
+                        # Named after the branch: a check that passed for one says nothing about another (verify.yml).
+                        "required_checks": [{"context": f"verify {branch}", "integration_id": _GITHUB_ACTIONS}],
+                    },
                 },
                 opts=pulumi.ResourceOptions(parent=self, depends_on=after),
             )
@@ -134,6 +154,35 @@ def writers_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
     for track in settings.tracks.values():
         found.setdefault(track.gitops_branch, []).append(track.writer.app_id)
     return found
+
+
+def repository_files(settings: Settings) -> Mapping[str, str]:
+    """The new repository's first files by path: the scaffold, with platform and owners as the settings have them."""
+    files = dict(scaffold_files(SCAFFOLD))
+    files[PLATFORM_FILE] = json.dumps(platform(settings), indent=2) + "\n"
+    files[OWNERS_FILE] = files[OWNERS_FILE].replace(_EXAMPLE_OWNERS, f"@{settings.organization.name}/{settings.gitops.team}")
+    return files
+
+
+def platform(settings: Settings) -> Mapping[str, Mapping[str, object]]:
+    """What the repository's workflows must know of the platform (scaffold/repository/.github/slipway/layout.py reads it)."""
+    return {
+        "environments": {name: {"branch": each.gitops_branch} for name, each in settings.environments.items()},
+        "tracks": {
+            name: {"branch": each.gitops_branch, "overlay": each.overlay, "environments": list(each.environments)}
+            for name, each in settings.tracks.items()
+        },
+    }
+
+
+def check_scaffold(settings: Settings) -> None:
+    """Make sure, before anything is registered, that the owning stack has the first files at hand.
+
+    Raises:
+        FileNotFoundError: they are not there.
+    """
+    if settings.owns_gitops:
+        repository_files(settings)
 
 
 def scaffold_files(root: Path) -> Mapping[str, str]:

@@ -33,6 +33,9 @@ BUCKET_NAME_LENGTH: Final = 63
 DNS_LABEL_LENGTH: Final = 63
 DNS_NAME_LENGTH: Final = 253
 
+# https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html: a `g` behind the generation is Graviton.
+_GRAVITON: Final = re.compile(r"[a-z]+-?[a-z0-9]*?\d+g[a-z]*\..+|a1\..+")
+
 # Namespaces that the platform itself lives in: a service of that name would share them.
 RESERVED_NAMESPACES: Final = frozenset({"argocd", "default", "external-secrets", "kube-node-lease", "kube-public", "kube-system"})
 
@@ -48,6 +51,11 @@ def fit(name: str, limit: int) -> str:
 def number(name: str, span: int) -> int:
     """A number below `span` that follows from `name` alone: the same in every run, whatever other names there are."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % span
+
+
+def architecture(instance_type: str) -> str:
+    """`arm64` or `amd64`, as the instance type's name tells."""
+    return "arm64" if _GRAVITON.fullmatch(instance_type) else "amd64"
 
 
 def label_fault(name: str, limit: int = DNS_LABEL_LENGTH) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from components.argocd import ArgoCD
 from components.catalogue import Catalogue
 from components.edge import Edge
+from components.gitops import check_scaffold
 from components.image_hook import ImageHook, check_archive
 from components.pipeline import Builds
 from components.settings import Settings
@@ -44,8 +45,10 @@ def read_catalogue(services: Callable[[Platform], None], settings: Settings) -> 
     Raises:
         CatalogueError: a service, or all together, would be refused by AWS, DNS, GitHub or Kubernetes.
         ArchiveMissingError: a track is hosted here and the writer function has not been packaged.
+        FileNotFoundError: the GitOps repository is declared here and its first files are missing.
     """
     check_archive(settings)
+    check_scaffold(settings)
     catalogue = Catalogue(settings=settings)
     services(Platform(settings=settings, catalogue=catalogue, draft=True))
     catalogue.check()

@@ -57,6 +57,8 @@ Region = Annotated[str, Field(pattern=r"^(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d$
 # https://docs.github.com/en/enterprise-cloud@latest/admin/managing-iam/iam-configuration-reference/username-considerations-for-external-authentication
 GitHubOwner = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?$")]
 GitHubRepository = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+# https://docs.github.com/en/rest/teams/teams: a team's slug
+GitHubTeam = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?$")]
 GitBranch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,100}$")]
 RoleArn = Annotated[str, Field(pattern=r"^arn:aws:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$")]
 ConnectionArn = Annotated[
@@ -190,7 +192,8 @@ class GitOpsSettings(_Model):
         owner: Stack that declares it: the most trusted one.
         promoter: GitHub App of the promotion and release workflows.
         reader: GitHub App that Argo CD reads with: `contents: read` on this one repository.
-        reviewers: Approvals that a release needs.
+        reviewers: Approvals that a change of an environment's branch needs.
+        team: Team of the organization that answers for the repository's workflows (CODEOWNERS).
         git_url: Where Git is served; differs from github.com only for GitHub Enterprise Server.
         api_url: Where the API is served, likewise.
     """
@@ -200,6 +203,7 @@ class GitOpsSettings(_Model):
     promoter: App
     reader: App
     reviewers: Annotated[int, Field(ge=1, le=6)] = 1
+    team: GitHubTeam = "platform"
     git_url: str = "https://github.com"
     api_url: str = "https://api.github.com"
 
@@ -235,6 +239,18 @@ class Nodes(_Model):
     minimum: Annotated[int, Field(ge=1, le=450)] = 3
     maximum: Annotated[int, Field(ge=1, le=450)] = 9
     disk_gib: Annotated[int, Field(ge=20, le=16384)] = 50
+
+    @property
+    def architecture(self) -> str:
+        """`arm64` or `amd64`, of the machines and so of the images that run on them."""
+        return naming.architecture(self.instance_types[0])
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> Self:
+        if len({naming.architecture(each) for each in self.instance_types}) > 1:
+            msg = f"{', '.join(self.instance_types)} are of two architectures: one is allowed. Name Graviton types alone, or none"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
@@ -394,6 +410,9 @@ class Settings(_Model):
         """The registry of every environment that runs images, by the environment's name."""
         return {name: self.registry_of(self.track_of(name)) for name in self.environments if self._runs_images(name)}
 
+    def _runs_own_images(self) -> bool:
+        return any(self.stack in track.environments for track in self.hosted_tracks.values())
+
     def _runs_images(self, environment: str) -> bool:
         return any(environment in track.environments for track in self.tracks.values())
 
@@ -483,6 +502,12 @@ class Settings(_Model):
             # The target group's and cluster's names are built from it.
             if fault := naming.label_fault(colour, 10):
                 yield f"clusters.{colour} is no colour: {fault}. Rename it, for example blue or green"
+            wanted = self.builds.architecture if self.builds else self.clusters[colour].nodes.architecture
+            if self.clusters[colour].nodes.architecture != wanted and self._runs_own_images():
+                yield (
+                    f"clusters.{colour}.nodes.instanceTypes are {self.clusters[colour].nodes.architecture} machines, but images "
+                    f"are built for {wanted}: machines of that architecture are allowed. Change them, or builds.architecture"
+                )
         total = sum(each.weight for each in self.clusters.values())
         if self.clusters and total != FULL_WEIGHT:
             colour, last = list(self.clusters.items())[-1]

@@ -2,6 +2,6 @@
 
 from rehearsal.githost.host import GitHost
 from rehearsal.githost.model import Call, Fault, Faults, PushEvent, Request, no_faults
-from rehearsal.githost.webhooks import Delivery
+from rehearsal.githost.webhooks import Delivery, WebhookProxy
 
-__all__ = ["Call", "Delivery", "Fault", "Faults", "GitHost", "PushEvent", "Request", "no_faults"]
+__all__ = ["Call", "Delivery", "Fault", "Faults", "GitHost", "PushEvent", "Request", "WebhookProxy", "no_faults"]

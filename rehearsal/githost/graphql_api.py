@@ -452,7 +452,7 @@ def _unserved(kind: str, name: str) -> Problem:
     return Problem(501, f"{kind}.{name} exists at GitHub, but the rehearsal's Git host does not serve it.", kind="NOT_SERVED")
 
 
-def _resolve_field(source: _Node, info: graphql.GraphQLResolveInfo, **arguments: object) -> object:
+def _resolve_field(source: _Node, info: graphql.GraphQLResolveInfo[Any], **arguments: object) -> object:
     name = _snake(info.field_name)
     value = getattr(source, name, _unserved)
     if value is _unserved:
@@ -567,7 +567,7 @@ def execute(session: Session, body: Mapping[str, Any]) -> Json:
     document, errors = _document(query)
     if errors or document is None:
         return {"errors": [_shown(error) for error in errors]}
-    result = graphql.execute_sync(  # pyright: ignore[reportUnknownMemberType] — graphql-core leaves `middleware` half typed
+    result = graphql.execute_sync(
         schema.load(),
         document,
         root_value=_Root(session),

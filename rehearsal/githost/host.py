@@ -13,7 +13,7 @@ from rehearsal.githost.identity import CONSOLE
 from rehearsal.githost.model import HEADS, Faults, PushEvent, Request, no_faults
 from rehearsal.githost.records import Repository
 from rehearsal.githost.server import Application, Server
-from rehearsal.githost.webhooks import Delivery
+from rehearsal.githost.webhooks import Deliverer, Delivery, WebhookProxy
 
 
 class GitHost:
@@ -27,15 +27,23 @@ class GitHost:
             repository at `{url}/{owner}/{name}.git`. Known once the host is entered.
     """
 
-    def __init__(self, root: Path, *, latency_seconds: float = 0.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        latency_seconds: float = 0.0,
+        clock: Callable[[], float] = time.time,
+        webhook_proxy: WebhookProxy | None = None,
+    ) -> None:
         """Prepare a host.
 
         Args:
             root: Folder for repositories and hooks.
             latency_seconds: Wait before each API request, as the way to GitHub has one.
             clock: Seconds since 1970, for the validity of tokens and the times in commits.
+            webhook_proxy: What deliveries go through, so that none leaves this machine; straight to their addresses without.
         """
-        self._hub = Hub(root=root, clock=clock)
+        self._hub = Hub(root=root, clock=clock, deliverer=Deliverer(webhook_proxy))
         self._application = Application(hub=self._hub, latency_seconds=latency_seconds)
         self._server: Server | None = None
         self._threads: list[threading.Thread] = []
@@ -170,6 +178,20 @@ class GitHost:
             msg = f"{full_name} has no branch or commit {source!r}: it has {sorted(repo.store.refs())}."
             raise ValueError(msg)
         self._hub.move_ref(repo, HEADS + branch, commit, CONSOLE)
+
+    def rename_branch(self, full_name: str, branch: str, name: str) -> None:
+        """Give a branch another name: it is there under the new one, and gone under the old one.
+
+        Raises:
+            ValueError: When it does not exist.
+        """
+        if branch == name:
+            return
+        self.create_branch(full_name, name, source=branch)
+        repo = self._repo(full_name)
+        if repo.default_branch == branch:
+            self.set_default_branch(full_name, name)
+        self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
 
     def set_default_branch(self, full_name: str, branch: str) -> None:
         """Make an existing branch the default one, for clones too.

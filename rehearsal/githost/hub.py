@@ -77,9 +77,9 @@ class Hub:
 
     root: Path
     clock: Callable[[], float]
+    deliverer: Deliverer
     url: str = ""
     directory: Directory = field(init=False)
-    deliverer: Deliverer = field(default_factory=Deliverer)
     listeners: list[Callable[[PushEvent], None]] = field(default_factory=list[Callable[[PushEvent], None]])
     failures: list[Exception] = field(default_factory=list[Exception])
 

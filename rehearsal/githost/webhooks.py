@@ -76,14 +76,31 @@ def sign(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class WebhookProxy:
+    """A proxy that stands for the receivers.
+
+    Attributes:
+        url: Its address.
+        bundle: PEM file with the authority that signs the receivers' certificates.
+    """
+
+    url: str
+    bundle: str
+
+
 class Deliverer:
     """The one thread that sends, so that a receiver sees events in the order in which they happened."""
 
-    def __init__(self) -> None:
-        """Start the thread."""
+    def __init__(self, proxy: WebhookProxy | None = None) -> None:
+        """Start the thread; deliveries go through `proxy` where there is one."""
         self.deliveries: list[Delivery] = []
         self._queue: queue.Queue[tuple[Hook, str, Json] | None] = queue.Queue()
-        self._pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT_SECONDS)
+        self._pool = (
+            urllib3.ProxyManager(proxy.url, retries=False, timeout=TIMEOUT_SECONDS, ca_certs=proxy.bundle)
+            if proxy
+            else urllib3.PoolManager(retries=False, timeout=TIMEOUT_SECONDS)
+        )
         self._thread = threading.Thread(target=self._run, name="githost-webhooks", daemon=True)
         self._thread.start()
 
