@@ -333,10 +333,18 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
                 "iam:CreateLoginProfile",
                 "iam:CreateOpenIDConnectProvider",
                 "iam:CreateSAMLProvider",
+                "iam:CreateServiceSpecificCredential",
                 "iam:CreateUser",
+                "iam:DeactivateMFADevice",
+                "iam:DeleteUserPermissionsBoundary",
                 "iam:PutGroupPolicy",
+                "iam:PutUserPermissionsBoundary",
                 "iam:PutUserPolicy",
+                "iam:ResetServiceSpecificCredential",
                 "iam:UpdateLoginProfile",
+                "iam:UpdateSAMLProvider",
+                "iam:UploadSSHPublicKey",
+                "iam:UploadSigningCertificate",
             ],
             # Whoever is made in whatever way: a denial is the one place where a wildcard narrows.
             "Resource": "*",
@@ -357,12 +365,34 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
             },
         },
         {
-            # Without it a role made here could make another one that wears no boundary.
+            # Without it a role made here could make another one that wears no boundary, or change its own for a wider one.
             "Sid": "BoundaryOnEveryRole",
             "Effect": "Deny",
-            "Action": ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy"],
+            "Action": ["iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"],
             "Resource": "*",
             "Condition": {"StringNotEquals": {"iam:PermissionsBoundary": boundary_arn(account, stack)}},
+        },
+        {
+            # Or it could take its own off.
+            "Sid": "BoundaryStays",
+            "Effect": "Deny",
+            "Action": ["iam:DeleteRolePermissionsBoundary"],
+            "Resource": "*",
+        },
+        {
+            # Others of the account may be stronger: letting oneself in, or handing one to a function of one's own, is a way out.
+            "Sid": "OthersAreOutOfReach",
+            "Effect": "Deny",
+            "Action": [
+                "iam:CreatePolicyVersion",
+                "iam:PassRole",
+                "iam:SetDefaultPolicyVersion",
+                "iam:UpdateAssumeRolePolicy",
+            ],
+            "NotResource": [
+                f"arn:aws:iam::{account}:role/{naming.PROJECT}-*",
+                f"arn:aws:iam::{account}:policy/{naming.PROJECT}-*",
+            ],
         },
         {
             "Sid": "NoStepSideways",

@@ -92,7 +92,14 @@ class Cluster(pulumi.ComponentResource):
             retention_in_days=_LOG_DAYS,
             opts=own,
         )
-        role, role_ready = self._service_role(f"{name}-control", args, "control", "eks.amazonaws.com", _CLUSTER_POLICIES)
+        role, role_ready = self._service_role(
+            f"{name}-control",
+            args,
+            "control",
+            # https://docs.aws.amazon.com/eks/latest/userguide/cross-service-confused-deputy-prevention.html
+            iam.trust_service("eks.amazonaws.com", account=args.account, source_arn=self._arn(args)),
+            _CLUSTER_POLICIES,
+        )
         live = args.settings.weight > 0
         ranges = [str(each) for each in args.settings.endpoint.allow]
         cluster = eks.Cluster(
@@ -149,6 +156,10 @@ class Cluster(pulumi.ComponentResource):
         ]
         self.register_outputs({"name": self.name})
 
+    def _arn(self, args: ClusterArgs) -> str:
+        """The cluster's ARN, known before the cluster is."""
+        return f"arn:aws:eks:{args.region}:{args.account}:cluster/{self.name}"
+
     @staticmethod
     def _access(args: ClusterArgs) -> Mapping[str, eks.AccessEntryArgs]:
         """Who may reach the cluster's API, and as what."""
@@ -165,14 +176,14 @@ class Cluster(pulumi.ComponentResource):
         }
 
     def _service_role(
-        self, name: str, args: ClusterArgs, purpose: str, service: str, policies: Sequence[str]
+        self, name: str, args: ClusterArgs, purpose: str, trust: iam.Statement, policies: Sequence[str]
     ) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
         """A role with AWS's own policies for one of its services, and what must be in place before it is used."""
         role = aws.iam.Role(
             name,
             name=naming.role(args.environment, args.colour, purpose),
             permissions_boundary=args.boundary_arn,
-            assume_role_policy=iam.document(iam.trust_service(service)),
+            assume_role_policy=iam.document(trust),
             opts=pulumi.ResourceOptions(parent=self),
         )
         attached: list[pulumi.Resource] = [
@@ -188,7 +199,9 @@ class Cluster(pulumi.ComponentResource):
 
     def _nodes(self, name: str, args: ClusterArgs, cluster: eks.Cluster) -> aws.eks.NodeGroup:
         nodes = args.settings.nodes
-        role, ready = self._service_role(f"{name}-nodes", args, "nodes", "ec2.amazonaws.com", _NODE_POLICIES)
+        # EC2 names no source when it takes the role on: there is none to compare with.
+        trust = iam.trust_service("ec2.amazonaws.com")
+        role, ready = self._service_role(f"{name}-nodes", args, "nodes", trust, _NODE_POLICIES)
         template = aws.ec2.LaunchTemplate(
             name,
             name=self.name,
@@ -248,7 +261,7 @@ class Cluster(pulumi.ComponentResource):
                     actions=["sts:AssumeRole", "sts:TagSession"],
                     conditions={
                         "StringEquals": {"aws:SourceAccount": args.account},
-                        "ArnEquals": {"aws:SourceArn": f"arn:aws:eks:{args.region}:{args.account}:cluster/{self.name}"},
+                        "ArnEquals": {"aws:SourceArn": self._arn(args)},
                     },
                 )
             ),

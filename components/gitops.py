@@ -13,10 +13,13 @@ from components.settings import Settings
 
 # Files of the new repository: workflows, their scripts, code owners. Real files, tested in tests/scaffold_repository.
 SCAFFOLD: Final = Path(__file__).resolve().parent.parent / "scaffold" / "repository"
-# Two of them say what the settings say: which environments and tracks there are, and who answers for the workflows.
+# Three of them say what the settings say: which environments and tracks there are, who answers for the workflows, and
+# which branches promotions start from.
 PLATFORM_FILE: Final = ".github/slipway/platform.json"
 OWNERS_FILE: Final = ".github/CODEOWNERS"
+PROMOTE_FILE: Final = ".github/workflows/promote.yml"
 _EXAMPLE_OWNERS: Final = "@example-org/platform"
+_EXAMPLE_BRANCHES: Final = "branches: [dev]"
 # The App that runs GitHub's own workflows: a check of that name from anybody else counts for nothing.
 # https://api.github.com/apps/github-actions
 _GITHUB_ACTIONS: Final = 15368
@@ -157,10 +160,23 @@ def writers_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
 
 
 def repository_files(settings: Settings) -> Mapping[str, str]:
-    """The new repository's first files by path: the scaffold, with platform and owners as the settings have them."""
+    """The new repository's first files by path: the scaffold, with platform, owners and branches as the settings have them.
+
+    Raises:
+        FileNotFoundError: there is no scaffold.
+        ValueError: a file of it no longer has the example that the settings' value takes the place of.
+    """
     files = dict(scaffold_files(SCAFFOLD))
     files[PLATFORM_FILE] = json.dumps(platform(settings), indent=2) + "\n"
-    files[OWNERS_FILE] = files[OWNERS_FILE].replace(_EXAMPLE_OWNERS, f"@{settings.organization.name}/{settings.gitops.team}")
+    sources = sorted({track.gitops_branch for track in settings.tracks.values() if track.overlay})
+    for path, example, ours in (
+        (OWNERS_FILE, _EXAMPLE_OWNERS, f"@{settings.organization.name}/{settings.gitops.team}"),
+        (PROMOTE_FILE, _EXAMPLE_BRANCHES, f"branches: [{', '.join(sources)}]"),
+    ):
+        if files[path].count(example) != 1:
+            msg = f"scaffold/repository/{path} has {example!r} {files[path].count(example)} times: once is allowed. Restore the file"
+            raise ValueError(msg)
+        files[path] = files[path].replace(example, ours)
     return files
 
 

@@ -14,8 +14,8 @@ from components.settings import Lifecycle
 # Tags that the writer's sweep puts beside a release tag while an environment references the image. They move, so they stand
 # outside immutability, and the lifecycle's first rule keeps whatever wears one.
 KEEP_TAGS: Final = "slipway-keep-*"
-# More marks than any platform has environments and releases in flight: the first rule is there to claim the marked images,
-# not to count them. 1,000,000 stays below the field's limit.
+# The first rule is there to claim the marked images, not to count them: as many images as a repository holds at all. Any
+# positive number is allowed. https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html and
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 _MORE_THAN_EVER: Final = 100_000
 _UNTAGGED_DAYS: Final = 1

@@ -1,0 +1,319 @@
+"""Promotion and release: what one branch brings to the next, on a branch of its own, in one pull request.
+
+The branch is pinned: it is the source's commit itself, which no later image moves. Only where a removed service meets
+machine-written files that changed meanwhile, it is a merge of the two in which the removal wins.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from slipway.github import GitHub, Pull
+from slipway.gitrepo import Repo
+from slipway.images import State, states
+from slipway.layout import Environment, Image, Platform, SlipwayError, Step, services_of
+from slipway.render import body, counted, differences, touched
+
+MERGE: Final = "Merge it with a merge commit: squashed, it would conflict with the next one."
+# docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands: a step's summary holds 1 MiB.
+_SUMMARY_LENGTH: Final = 1_000_000
+_SHORT: Final = 12
+_NAMED: Final = 3
+# Stages of a path in Git's index: 1 the common ancestor's, 2 ours, 3 theirs.
+_OURS_GONE, _THEIRS_GONE = frozenset({1, 3}), frozenset({1, 2})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """What every command works with.
+
+    Attributes:
+        platform: platform.json.
+        repo: The clone, fetched.
+        github: The API.
+        now: For names of branches.
+        actor: Who asked, on GitHub; "" when nobody in particular.
+        run_url: Address of the workflow run, or "".
+    """
+
+    platform: Platform
+    repo: Repo
+    github: GitHub
+    now: datetime
+    actor: str = ""
+    run_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a command came to.
+
+    Attributes:
+        what: `opened`, `updated`, `closed`, `unchanged`, `skipped`, `committed`.
+        text: For people.
+        branch: The branch made or moved.
+        pull: The pull request; None without one, or in a dry run.
+        whole: The body before it was cut to GitHub's limit.
+    """
+
+    what: str
+    text: str
+    branch: str = ""
+    pull: Pull | None = None
+    whole: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """Two commits merged: the tree, and the machine-written files whose removal won."""
+
+    tree: str
+    removed: Sequence[str]
+
+
+def combine(repo: Repo, platform: Platform, ours: str, theirs: str) -> Combined:
+    """Merge two commits. Where one side removed a machine-written file that the other changed, the removal wins.
+
+    Raises:
+        SlipwayError: anything else collides.
+    """
+    merge = repo.merge(ours, theirs)
+    removed = [path for path, stages in merge.conflicts.items() if platform.owner(path) and stages in (_OURS_GONE, _THEIRS_GONE)]
+    if colliding := sorted(merge.conflicts.keys() - removed):
+        msg = "\n  ".join([f"{ours[:_SHORT]} and {theirs[:_SHORT]} change the same lines of {len(colliding)} files:", *colliding])
+        msg += (
+            "\nOnly a removed service's machine-written files are merged by rule. Merge the target's branch into a branch of the "
+            "source, resolve there, bring that in by a pull request, and run again."
+        )
+        raise SlipwayError(msg)
+    tree = repo.edited(merge.tree, dict.fromkeys(removed)) if removed else merge.tree
+    return Combined(tree=tree, removed=sorted(removed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """What a step would bring to its target.
+
+    Attributes:
+        step: The step.
+        source: Tip of the source's branch.
+        target: Tip of the target's.
+        combined: Their merge.
+        paths: Changed paths that can matter to the target or beyond it, with A, D, M or T.
+    """
+
+    step: Step
+    source: str
+    target: str
+    combined: Combined
+    paths: Mapping[str, str]
+
+
+def _change(desk: Desk, step: Step) -> _Change:
+    source, target = desk.repo.tip(step.source.branch), desk.repo.tip(step.target.branch)
+    combined = combine(desk.repo, desk.platform, target, source)
+    return _Change(
+        step=step,
+        source=source,
+        target=target,
+        combined=combined,
+        paths=_between(desk, step, desk.repo.tree(target), combined.tree),
+    )
+
+
+def _between(desk: Desk, step: Step, before: str, after: str) -> dict[str, str]:
+    changed = desk.repo.changed(before, after)
+    return {path: status for path, status in changed.items() if desk.platform.concerns(path, step.target)}
+
+
+def promote(desk: Desk, step: Step) -> Outcome:
+    """Offer what people changed in one environment to the next: the one pull request, opened or brought up to date."""
+    prefix = f"promote/{step.source.name}-"
+    change = _change(desk, step)
+    pulls = desk.github.pulls(step.target.branch, prefix)
+    if not change.paths:
+        return _nothing(desk, step, pulls)
+    pull = pulls[0] if pulls else None
+    if pull and _brings_the_same(desk, change, pull):
+        return Outcome(what="unchanged", text=f"#{pull.number} holds it already: {pull.url}", branch=pull.head, pull=pull)
+    branch = pull.head if pull else f"{prefix}{change.source[:_SHORT]}"
+    title, intro, diffs = _promotion(desk, change)
+    text = body(intro, diffs, whole_at=desk.run_url)
+    commit = _pinned(desk, change)
+    desk.repo.push(commit, branch, expected=pull.commit if pull else None)
+    if pull:
+        desk.github.edit(pull, title=title, body=text)
+    made = pull or desk.github.open(base=step.target.branch, head=branch, title=title, body=text)
+    what = "updated" if pull else "opened"
+    said = f"{title} ({what} {made.url if made else branch})"
+    return Outcome(what=what, text=said, branch=branch, pull=made, whole=summary(intro, diffs))
+
+
+def _nothing(desk: Desk, step: Step, pulls: Sequence[Pull]) -> Outcome:
+    """Close what is open: merging it would bring what its source has taken back."""
+    said = f"skipped promotion {step}: nothing changed outside of what {step.source.name} keeps for itself"
+    for pull in pulls:
+        note = f"Closed by the promote workflow: `{step.source.branch}` holds nothing more for `{step.target.branch}`.\n\n"
+        desk.github.edit(pull, state="closed", body=body(note + pull.body, {}))
+        desk.repo.push("", pull.head, expected=pull.commit)
+        said += f"; closed #{pull.number}"
+    return Outcome(what="closed" if pulls else "skipped", text=said, pull=pulls[0] if pulls else None)
+
+
+def _brings_the_same(desk: Desk, change: _Change, pull: Pull) -> bool:
+    """Whether merging the pull request as it stands comes to the same, images of the source aside."""
+    desk.repo.ensure(pull.commit)
+    merge = desk.repo.merge(change.target, pull.commit)
+    return not merge.conflicts and not _between(desk, change.step, merge.tree, change.combined.tree)
+
+
+def _pinned(desk: Desk, change: _Change) -> str:
+    """The commit to offer: the source's own, or the merge in which removals won."""
+    if not change.combined.removed:
+        return change.source
+    step = change.step
+    message = f"Merge {step.source.branch} into {step.target.branch}: removals win\n\n" + "\n".join(change.combined.removed)
+    return desk.repo.commit(change.combined.tree, [change.target, change.source], message)
+
+
+def _promotion(desk: Desk, change: _Change) -> tuple[str, str, Mapping[str, str]]:
+    """Title, introduction and diffs of a promotion."""
+    step = change.step
+    before, after, diffs = _effect(desk, change)
+    changed = services_of(change.paths)
+    title = f"Promote {step.source.name} to {step.target.name}: {_named(changed) or 'shared files'}"
+    rows = [
+        f"| `{service}` | {_fate(before[service], after[service])} | {counted(diffs.get(service, ''))} |"
+        for service in sorted({*changed, *diffs})
+    ]
+    intro = [
+        f"Brings `{step.source.branch}` at {change.source} to `{step.target.branch}`.",
+        f"The promote workflow keeps this one pull request up to date with what people change on `{step.source.branch}`;",
+        f"images of {step.source.name} do not move it. {MERGE}",
+        "",
+        *table(f"| service | | rendered for {step.target.name} |", rows),
+        *_elsewhere(change),
+    ]
+    return title, "\n".join(intro) + "\n", diffs
+
+
+def release(desk: Desk, step: Step) -> Outcome:
+    """Offer what one environment runs to the next, as it stands now: merging the pull request is the release."""
+    prefix = "release/"
+    change = _change(desk, step)
+    if not change.paths:
+        said = (
+            f"nothing to release {step}: {step.target.branch} holds all of {step.source.branch} that concerns {step.target.name}"
+        )
+        return Outcome(what="skipped", text=said)
+    pulls = desk.github.pulls(step.target.branch, prefix)
+    for pull in pulls:
+        if _brings_the_same(desk, change, pull):
+            return Outcome(what="unchanged", text=f"#{pull.number} holds it already: {pull.url}", branch=pull.head, pull=pull)
+    title, intro, diffs = _release(desk, change, pulls)
+    text = body(intro, diffs, whole_at=desk.run_url)
+    branch = f"{prefix}{desk.now:%Y%m%dT%H%M%SZ}"
+    desk.repo.push(_pinned(desk, change), branch, expected=None)
+    made = desk.github.open(base=step.target.branch, head=branch, title=title, body=text)
+    said = f"{title} (opened {made.url if made else branch})"
+    return Outcome(what="opened", text=said, branch=branch, pull=made, whole=summary(intro, diffs))
+
+
+def _release(desk: Desk, change: _Change, others: Sequence[Pull]) -> tuple[str, str, Mapping[str, str]]:
+    """Title, introduction and diffs of a release."""
+    step = change.step
+    before, after, diffs = _effect(desk, change)
+    changed = services_of(change.paths)
+    title = f"Release to {step.target.name}: {_named(changed) or 'shared files'}"
+    rows = [
+        f"| `{service}` | {shown(before[service].running)} | {shown(after[service].running)} "
+        f"| {_digest(after[service].running)} | {_fate(before[service], after[service])} | {counted(diffs.get(service, ''))} |"
+        for service in sorted({*changed, *diffs})
+    ]
+    intro = [
+        f"Brings `{step.source.branch}` at {change.source} to `{step.target.branch}`. Merging it is the release.",
+        f"Later builds do not move it: for them, run the release workflow again. {MERGE}",
+        *(f"\n> **Another release is open**: #{pull.number}. Close the one that is not meant." for pull in others),
+        *_warnings(desk, change),
+        "",
+        *table(f"| service | {step.target.name} now | after | digest | | rendered for {step.target.name} |", rows),
+        *_elsewhere(change),
+    ]
+    return title, "\n".join(intro) + "\n", diffs
+
+
+def _warnings(desk: Desk, change: _Change) -> list[str]:
+    """Every pinned service of source or target, named."""
+    source, target = change.step.source, change.step.target
+    lines: list[str] = []
+    for environment, commit in ((target, change.target), (source, change.source)):
+        services = services_of(desk.repo.paths(commit, "apps"))
+        for service, state in states(desk.repo, commit, environment, services).items():
+            if state.pin:
+                said = f"**`{service}` is pinned in {environment.name}** at {shown(state.pin)} ({state.reason or 'no reason'})."
+                lines.append(f"\n> {said} {_consequence(environment, source, state)}")
+    return lines
+
+
+def _consequence(environment: Environment, source: Environment, state: State) -> str:
+    if environment != source:
+        return "The pin stays: the release goes beneath it and shows when it is lifted."
+    newest = shown(state.newest)
+    return f"{source.name} does not run {newest}, which was written beneath and which this release brings: pin it too, or wait."
+
+
+# What both show
+
+
+def _effect(desk: Desk, change: _Change) -> tuple[Mapping[str, State], Mapping[str, State], Mapping[str, str]]:
+    """States before and after, and how the target's rendering changes, for each service that it can reach."""
+    repo, target = desk.repo, change.step.target
+    before, after = repo.tree(change.target), change.combined.tree
+    services = services_of([*repo.paths(before, "apps"), *repo.paths(after, "apps")])
+    reached = touched(desk.platform, change.paths, services, target)
+    diffs = differences(repo, before, after, {service: target.overlay(service) for service in reached})
+    return states(repo, before, target, services), states(repo, after, target, services), diffs
+
+
+def _fate(before: State, after: State) -> str:
+    if before.present == after.present:
+        return "pinned" if after.pin else ""
+    return "new" if after.present else "removed"
+
+
+def _elsewhere(change: _Change) -> list[str]:
+    """Changed files that belong to no service, and removals that were decided by rule."""
+    shared = [path for path in change.paths if not services_of([path])]
+    lines = ["", "Files of no service:", *(f"- `{path}`" for path in shared)] if shared else []
+    if change.combined.removed:
+        lines += [
+            "",
+            "Removed on one branch and machine-written on the other since, so that Git alone would conflict; the removal wins:",
+            *(f"- `{path}`" for path in change.combined.removed),
+        ]
+    return lines
+
+
+def summary(intro: str, diffs: Mapping[str, str]) -> str:
+    """The body as the workflow run's summary shows it: whole, or nearly so."""
+    return body(intro, diffs, limit=_SUMMARY_LENGTH)
+
+
+def table(head: str, rows: Sequence[str]) -> list[str]:
+    """A Markdown table's lines; none without rows."""
+    return [head, "|" + " --- |" * (head.count("|") - 1), *rows] if rows else []
+
+
+def _named(services: Sequence[str]) -> str:
+    rest = len(services) - _NAMED
+    return ", ".join(services[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shown(image: Image | None) -> str:
+    """An image's tag in Markdown."""
+    return f"`{image.tag}`" if image else "none"
+
+
+def _digest(image: Image | None) -> str:
+    return f"`{image.digest}`" if image else ""

@@ -1,0 +1,178 @@
+"""What a pull request must hold before it may be merged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slipway.flows import combine
+from slipway.gitrepo import Repo, Version
+from slipway.images import allowed
+from slipway.layout import Environment, Platform, SlipwayError, Step, image_in, is_pin_file, names_nothing, services_of
+from slipway.render import exported, render, touched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Why a pull request must not be merged as it is, and the file that shows it, where one does."""
+
+    text: str
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What was looked at, and what was found."""
+
+    services: Sequence[str]
+    overlays: int
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """A pull request: tips of base and head, and what merging them changes."""
+
+    repo: Repo
+    platform: Platform
+    branch: str
+    base: str
+    head: str
+    tree: str
+    changed: Mapping[str, str]
+
+
+def verify(repo: Repo, platform: Platform, *, base: str, head: str) -> Verified:
+    """Judge what the base would be after the merge.
+
+    Args:
+        repo: The clone, fetched.
+        platform: The platform.
+        base: Branch that the pull request goes to.
+        head: Its head commit.
+
+    Raises:
+        SlipwayError: the two cannot be merged.
+    """
+    repo.ensure(head)
+    tip = repo.tip(base)
+    combined = combine(repo, platform, tip, head)
+    if combined.removed:
+        # Git alone stops at these; a promotion or release branch would have been made without them.
+        named = ", ".join(combined.removed)
+        msg = f"{named}: removed on one side, machine-written on the other since. Run the promote or release workflow again."
+        raise SlipwayError(msg)
+    before = repo.tree(tip)
+    request = _Request(
+        repo=repo,
+        platform=platform,
+        branch=base,
+        base=tip,
+        head=head,
+        tree=combined.tree,
+        changed=repo.changed(before, combined.tree),
+    )
+    services = services_of(repo.paths(combined.tree, "apps"))
+    overlays, findings = _renderings(request, services)
+    findings += _machine_written(request)
+    for step in platform.releases:
+        if step.target.branch == base:
+            findings += _origin(request, step)
+    return Verified(services=services_of(request.changed), overlays=overlays, findings=findings)
+
+
+def _renderings(request: _Request, services: Sequence[str]) -> tuple[int, list[Finding]]:
+    """Every overlay of every service that the change can reach."""
+    overlays = [
+        environment.overlay(service)
+        for environment in request.platform.environments.values()
+        for service in touched(request.platform, request.changed, services, environment)
+    ]
+    with exported(request.repo, request.tree) as folder:
+        found = render(folder, overlays)
+    return len(overlays), [
+        Finding(path=f"{overlay}/kustomization.yaml", text=f"does not render: {each.fault}")
+        for overlay, each in found.items()
+        if each.fault
+    ]
+
+
+def _machine_written(request: _Request) -> list[Finding]:
+    """Machine-written files that hold what no machine has written.
+
+    On its own branch an image file is written by commits alone, never by a pull request; elsewhere it may only hold what that
+    branch has held. A pin may be set on its own branch, in the machines' words. A service comes with empty files, and takes
+    them with it.
+    """
+    held = {path: owner for path, status in request.changed.items() if status != "D" and (owner := request.platform.owner(path))}
+    texts = request.repo.texts(request.tree, held)
+    held = {path: owner for path, owner in held.items() if request.changed[path] != "A" or not names_nothing(texts[path])}
+    was = request.repo.texts(request.base, held)
+    findings: list[Finding] = []
+    for owner in sorted(set(held.values()) - {request.branch}):
+        paths = [path for path in held if held[path] == owner]
+        versions = request.repo.versions(request.repo.tip(owner), paths)
+        known = _contents(request.repo, versions)
+        findings += [
+            Finding(
+                path=path,
+                text=f"is written on branch {owner} only, by machine, and never had this content there. Take it out.",
+            )
+            for path in paths
+            if (path, texts[path]) not in known
+        ]
+    for path in (path for path in held if held[path] == request.branch):
+        pin = request.platform.pin_of(path)
+        if pin is None:
+            text = (
+                "is written by machine, by commits on this branch: no pull request changes it. Take the change out; pin instead."
+            )
+            findings.append(Finding(path=path, text=text))
+        elif fault := _pin_fault(request, *pin, texts[path] or "", was[path] or ""):
+            findings.append(Finding(path=path, text=fault))
+    return findings
+
+
+def _contents(repo: Repo, versions: Sequence[Version]) -> set[tuple[str, str | None]]:
+    blobs = repo.blobs(version.blob for version in versions if version.blob)
+    return {(version.path, blobs[version.blob]) for version in versions if version.blob}
+
+
+def _pin_fault(request: _Request, service: str, environment: Environment, text: str, before: str) -> str:
+    if not is_pin_file(text, service, before):
+        return "is not as the pin workflow writes it. Take the change out and run that workflow."
+    image = image_in(text)
+    if image and image not in allowed(request.repo, request.platform, environment, [service])[service]:
+        return f"pins {image.tag}@{image.digest}, which never ran where it must have run. Run the pin workflow."
+    return ""
+
+
+def _origin(request: _Request, step: Step) -> list[Finding]:
+    """A release brings what its source has been, or lets removals win in it; all else there is a pin."""
+    repo, platform = request.repo, request.platform
+    if repo.in_history(request.head, repo.tip(step.source.branch)):
+        return []
+    pins = [platform.pin_of(path) for path in request.changed]
+    if pins and all(pin and pin[1] == step.target for pin in pins):
+        return []
+    if _is_resolution(request, step):
+        return []
+    text = (
+        f"head {request.head} was never the tip of {step.source.branch}: into {request.branch} may come what that branch was, a "
+        f"release branch that the release workflow made, or pins of {step.target.name} alone. Bring the change to "
+        f"{step.source.branch} first, and release it from there."
+    )
+    return [Finding(text=text)]
+
+
+def _is_resolution(request: _Request, step: Step) -> bool:
+    """Whether the head is a merge that the release workflow makes. It is made again to see: whoever pushed it does not count."""
+    repo = request.repo
+    parents = repo.parents(request.head)
+    if len(parents) != 2:  # noqa: PLR2004 — a merge of two
+        return False
+    ours, theirs = parents
+    if not (repo.in_history(ours, request.base) and repo.in_history(theirs, repo.tip(step.source.branch))):
+        return False
+    try:
+        return combine(repo, request.platform, ours, theirs).tree == repo.tree(request.head)
+    except SlipwayError:
+        return False

@@ -1,0 +1,237 @@
+"""The files themselves: platform data, scripts, workflows, and how a body is cut."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway import layout, main
+from slipway.layout import Image, SlipwayError
+from slipway.render import BODY_LENGTH, body
+
+from functions.gitops_writer.manifests import read_pin, write_entry
+from tests.scaffold_repository.kit import SCAFFOLD, digest, pin_text, tag
+
+SCRIPTS: Final = sorted((SCAFFOLD / ".github" / "slipway").glob("*.py"))
+WORKFLOWS: Final = sorted((SCAFFOLD / ".github" / "workflows").glob("*.yml"))
+PLATFORM: Final = SCAFFOLD / ".github" / "slipway" / "platform.json"
+
+
+def workflow(path: Path) -> Any:  # noqa: ANN401 — YAML
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # YAML 1.1 reads the key `on` as true.
+    return found | {"on": found.get("on", found.get(True))}
+
+
+# Platform
+
+
+def test_the_ways_between_environments_follow_from_the_tracks() -> None:
+    platform = layout.load(PLATFORM)
+    assert [str(step) for step in platform.promotions] == ["dev → stg"]
+    assert [str(step) for step in platform.releases] == ["stg → prd"]
+
+
+def test_other_names_and_more_environments_are_data(tmp_path: Path) -> None:
+    data = {
+        "environments": {name: {"branch": f"env/{name}"} for name in ("live-us", "live-eu", "trial", "play")},
+        "tracks": {
+            "one": {"branch": "env/play", "overlay": "play", "environments": ["play"]},
+            "two": {"branch": "env/trial", "overlay": None, "environments": ["trial", "live-us", "live-eu"]},
+        },
+    }
+    place = tmp_path / "platform.json"
+    place.write_text(json.dumps(data), encoding="utf-8")
+    platform = layout.load(place)
+    assert [str(step) for step in platform.promotions] == ["play → trial"]
+    assert [str(step) for step in platform.releases] == ["trial → live-us", "trial → live-eu"]
+    assert platform.owner("apps/a/base/image/kustomization.yaml") == "env/trial"
+    assert platform.owner("apps/a/overlays/play/image/kustomization.yaml") == "env/play"
+    assert platform.owner("apps/a/overlays/live-us/pin/kustomization.yaml") == "env/live-us"
+    assert platform.owner("apps/a/base/kustomization.yaml") is None
+    trial, europe = platform.environment("trial"), platform.environment("live-eu")
+    assert platform.concerns("apps/a/overlays/live-us/kustomization.yaml", trial)
+    assert not platform.concerns("apps/a/overlays/live-us/kustomization.yaml", europe)
+    assert not platform.concerns("apps/a/overlays/play/kustomization.yaml", trial)
+    assert platform.concerns("apps/a/base/deployment.yaml", europe)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"environments": ["dev", "qa"]}, "a track names environment 'qa'"),
+        ({"environments": []}, "no track runs in dev"),
+        ({"overlay": None}, "of 2 tracks exactly one"),
+    ],
+)
+def test_a_platform_that_does_not_hold_together_is_refused(tmp_path: Path, change: Mapping[str, Any], said: str) -> None:
+    data = json.loads(PLATFORM.read_text(encoding="utf-8"))
+    data["tracks"]["develop"] |= change
+    place = tmp_path / "platform.json"
+    place.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(SlipwayError, match=said):
+        layout.load(place)
+
+
+# Machine-written files
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'images:\n  - name: a\n    newTag: "{tag(1)}"\n    digest: {digest(1)}\n',
+        f"images: # newTag: other\n- name: a\n  digest: '{digest(1)}'\n  newTag: {tag(1)} # newest\n",
+        f'images: [{{name: a, newTag: "{tag(1)}", digest: "{digest(1)}"}}]\n',
+        f'images:\r\n  - name: a\r\n    newTag: "{tag(1)}"\r\n    digest: {digest(1)}\r\n',
+    ],
+    ids=["as written", "other order and quotes", "flow", "CRLF"],
+)
+def test_an_image_is_read_whatever_the_files_style(text: str) -> None:
+    assert layout.image_in(text) == Image(tag=tag(1), digest=digest(1))
+
+
+@pytest.mark.parametrize("text", [None, "", pin_text(), f'images:\n  - name: a\n    newTag: "{tag(1)}"\n'])
+def test_a_file_without_image_or_digest_names_none(text: str | None) -> None:
+    assert layout.image_in(text) is None
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_any_reason_survives_as_a_comment_and_lifting_restores_the_file(reason: str) -> None:
+    try:
+        line = layout.cleaned_reason(reason)
+    except SlipwayError:
+        return
+    text = layout.pinned(pin_text(), "cart", Image(tag=tag(1), digest=digest(1)), line)
+    assert yaml.safe_load(text)["images"] == [{"name": "cart", "newTag": tag(1), "digest": digest(1)}]
+    assert layout.reason_in(text) == line
+    assert layout.image_in(text) == Image(tag=tag(1), digest=digest(1))
+    assert layout.lifted(text, "cart") == pin_text()
+
+
+def test_what_scaffold_and_writer_write_is_read_and_pinned() -> None:
+    places = [place for kind in ("image", "pin") for place in (SCAFFOLD.parent / "apps").rglob(f"{kind}/kustomization.yaml")]
+    assert len(places) > 1
+    for place in places:
+        text = place.read_text(encoding="utf-8").replace("$service", "cart")
+        assert layout.names_nothing(text), place
+        assert layout.image_in(text) is None
+        written = write_entry(text, "cart", tag=tag(1), digest=digest(1))
+        assert layout.image_in(written) == Image(tag=tag(1), digest=digest(1))
+        pin = layout.pinned(text, "cart", Image(tag=tag(2), digest=digest(2)), "why")
+        entry = read_pin(pin, "cart")
+        assert (entry.tag, entry.digest) == (tag(2), digest(2))
+        assert layout.lifted(pin, "cart") == text
+
+
+# Bodies
+
+
+@given(st.text(max_size=200), st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=9000)))
+def test_a_body_always_fits(intro: str, diffs: dict[str, str]) -> None:
+    limit = 1300
+    made = body(intro, diffs, limit=limit, whole_at="https://example.com/run")
+    assert len(made.encode()) <= limit
+    if any(diff and diff not in made for diff in diffs.values()):
+        assert "**Cut**" in made
+
+
+def test_what_is_cut_is_named_and_what_fits_is_whole() -> None:
+    diffs = {"small": "+one", "large": "\n".join(f"+line {number}" for number in range(20_000)), "last": "+two"}
+    made = body("Hello\n", diffs, whole_at="https://example.com/run")
+    assert BODY_LENGTH - 700 < len(made.encode()) <= BODY_LENGTH
+    assert "+one" in made
+    assert "Not or not wholly shown: `large`, `last`." in made
+    assert "[workflow run](https://example.com/run)" in made
+    assert made.count("```") % 2 == 0
+
+
+def test_no_manifest_ends_the_fence_around_it() -> None:
+    made = body("", {"cart": "+  note: |\n+    ```\n+    ````\n"})
+    assert "\n`````diff\n" in made
+
+
+# Scripts
+
+
+def test_the_scripts_need_nothing_but_python() -> None:
+    for script in SCRIPTS:
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] in {*sys.stdlib_module_names, "slipway"}, (script.name, name)
+
+
+def test_no_environment_or_branch_is_named_in_the_scripts() -> None:
+    platform = layout.load(PLATFORM)
+    names = {*platform.environments, *(each.branch for each in platform.environments.values())}
+    for script in SCRIPTS:
+        words = set(re.findall(r"\w+", script.read_text(encoding="utf-8")))
+        assert not names & words, script.name
+
+
+def test_there_are_few_files_for_each_is_a_commit() -> None:
+    files = [path for path in SCAFFOLD.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert len(files) <= 16
+
+
+# Workflows
+
+
+def test_actions_are_pinned_by_commit_with_their_version_beside_it() -> None:
+    uses = [line for path in WORKFLOWS for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+    assert uses
+    for line in uses:
+        assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_workflows_start_where_the_platform_says() -> None:
+    found = {path.stem: workflow(path)["on"] for path in WORKFLOWS}
+    assert sorted(found) == ["pin", "promote", "release", "verify"]
+    assert found["promote"]["push"]["branches"] == [step.source.branch for step in layout.load(PLATFORM).promotions]
+    assert list(found["release"]) == list(found["pin"]) == ["workflow_dispatch"]
+    # A pull request whose base is changed is another one: it must be judged anew.
+    assert "edited" in found["verify"]["pull_request"]["types"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_holds_few_permissions_and_does_nothing_but_call_the_scripts(path: Path) -> None:
+    found = workflow(path)
+    assert found["permissions"] == {}
+    assert found["concurrency"]["group"]
+    (job,) = found["jobs"].values()
+    assert job["permissions"] == {"contents": "read"}
+    (run,) = [step["run"] for step in job["steps"] if "run" in step]
+    assert "${{" not in run
+    words = run.split()
+    assert words[:2] == ["python3", ".github/slipway/main.py"]
+    # With --help the parser accepts the command; unknown options it would refuse before.
+    options = [word.split("=")[0] for word in words[3:]]
+    known = subprocess.run(  # noqa: S603 — our own file
+        [sys.executable, main.__file__, path.stem, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(options) <= set(re.findall(r"--[a-z-]+", known))
+
+
+def test_zizmor_finds_nothing() -> None:
+    done = subprocess.run(  # noqa: S603 — our own files
+        [Path(sys.executable).parent / "zizmor", "--offline", "--no-progress", "--persona=pedantic", *WORKFLOWS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_workflow_and_script_has_an_owner() -> None:
+    lines = (SCAFFOLD / ".github" / "CODEOWNERS").read_text(encoding="utf-8").splitlines()
+    (rule,) = [line for line in lines if line and not line.startswith("#")]
+    assert rule.split()[0] == "/.github/"
