@@ -567,7 +567,7 @@ def execute(session: Session, body: Mapping[str, Any]) -> Json:
     document, errors = _document(query)
     if errors or document is None:
         return {"errors": [_shown(error) for error in errors]}
-    result = graphql.execute_sync(
+    result = graphql.execute_sync(  # pyright: ignore[reportUnknownMemberType] — graphql-core leaves `middleware` half typed
         schema.load(),
         document,
         root_value=_Root(session),

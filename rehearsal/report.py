@@ -1,0 +1,116 @@
+"""out/rehearsal.html: what happened, what was declared and made, who was let through, and what no emulator does."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from rehearsal.progress import Step
+from rehearsal.stage import STACKS, Stage
+
+_TEMPLATE: Final = Path(__file__).with_name("report.html.j2")
+ENVIRONMENTS: Final = ("dev", "stg", "prd")
+_HISTORY: Final = 60
+
+# What stands in for what, where that is no matter of a single resource.
+STAND_INS: Final[Mapping[str, str]] = {
+    "Amazon ECR's push event": "ministack emits none: the registry door does, once per pushed tag",
+    "ECR's judgement of cross-account pulls, tag immutability": (
+        "no emulator judges them: the registry door evaluates the declared policies, tested against AWS's documented examples"
+    ),
+    "SQS's judgement of EventBridge": "no emulator judges it: the queue's declared policy is evaluated before delivery",
+    "CodePipeline's and CodeBuild's runs": (
+        "no emulator runs them: the declared trigger is matched, and the declared project's buildspec is run with buildah"
+    ),
+    "CodeConnections": "the Git host tells of pushes itself",
+    "EventBridge Scheduler's clock": "the declared schedule's target is invoked when the play comes to it",
+    "Kubernetes and Argo CD": "no cluster runs: what the declared Applications name is rendered with kustomize",
+    "A load balancer's forwarding": "the declared listener rules are applied to Argo CD's webhooks, and to nothing else",
+    "GitHub": "real git over HTTP, and the part of GitHub's API that the flow uses, on GitHub's published schema",
+    "GitHub Actions": "the GitOps repository's own workflows are read and their steps run here",
+    "The public base image": "no public registry is reached: it is made of this machine's static busybox",
+    "Lambda's Python": "functions run on this machine's interpreter, from the very archive that is declared",
+    "The processor": "images and function are built for this machine's architecture: one setting of the stack files",
+}
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What is known at the end of a play.
+
+    Attributes:
+        made: By environment, how many resources of each type were made in its account.
+        imagined: What was only imagined: type, how often, why.
+        left: Declared properties that no emulator keeps: type, property, reason.
+        passages: Refusals at the registry's door: caller, action, target, reason.
+        let_through: How many requests the door let through.
+        heard: What came to the edge: host, method, path, answer, and how often.
+        history: The GitOps repository's history, as `git log --graph` draws it.
+    """
+
+    made: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    imagined: Sequence[tuple[str, int, str]] = ()
+    left: Sequence[tuple[str, str, str]] = ()
+    passages: Sequence[tuple[str, str, str, str]] = ()
+    let_through: int = 0
+    heard: Sequence[tuple[str, str, str, int, int]] = ()
+    history: str = ""
+
+    @property
+    def total_made(self) -> int:
+        """How many resources were made in all accounts."""
+        return sum(sum(each.values()) for each in self.made.values())
+
+
+def gather(stage: Stage) -> Findings:
+    """Read from the stage what the report shows; before it is left."""
+    world = stage.world
+    made = {name: Counter(each.type for each in world.realised if each.stack == name) for name in STACKS}
+    imagined = Counter((each.type, each.reason) for each in world.imagined)
+    passed = Counter((each.host, each.method, each.path, each.status) for each in stage.edge.heard)
+    refused = [each for each in stage.door.passages if each.refused and each.status != 401]  # noqa: PLR2004 — a login's first question
+    history = stage.git(
+        "log",
+        "--graph",
+        f"--max-count={_HISTORY}",
+        "--format=%h %<(14,trunc)%an %s%d",
+        "--decorate=short",
+        "--branches",
+        cwd=stage.host.path(stage.gitops),
+    )
+    return Findings(
+        made=made,
+        imagined=[(type_, number, reason) for (type_, reason), number in sorted(imagined.items())],
+        left=sorted((each.type, each.property, each.reason) for each in world.left),
+        passages=[(each.caller, ", ".join(each.actions), each.repository, each.reason) for each in refused],
+        let_through=sum(not each.refused for each in stage.door.passages),
+        heard=[(*each, number) for each, number in sorted(passed.items())],
+        history=str(history),
+    )
+
+
+def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure: str) -> None:
+    """Write the page; folders are made."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    total = sum(step.seconds for step in steps)
+    shown: Mapping[str, Any] = {
+        "environments": ENVIRONMENTS,
+        "steps": steps,
+        "failure": failure,
+        "total": total,
+        "longest": max((step.seconds for step in steps), default=0.0) or 1.0,
+        "findings": findings,
+        "stand_ins": STAND_INS,
+        "lanes": {name: [step for step in steps if step.environment == name] for name in ENVIRONMENTS},
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(template.render(shown), encoding="utf-8")
+
+
+__all__ = ["ENVIRONMENTS", "STAND_INS", "Findings", "gather", "write_report"]

@@ -1,0 +1,587 @@
+"""The world in a box: emulated accounts, a Git host, a registry door and an edge, with the declared program realised in them."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from components import naming
+from components.settings import App as AppSettings
+from components.settings import Settings, parse
+from rehearsal.actions import Actions, App
+from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, run_buildspec, source_of
+from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
+from rehearsal.cloud.emulators import Emulators
+from rehearsal.cloud.row import Place
+from rehearsal.cloud.world import CloudWorld
+from rehearsal.edge_door import EdgeDoor, Front
+from rehearsal.githost import GitHost, PushEvent, WebhookProxy
+from rehearsal.identities import Identities
+from rehearsal.program import ROOT, Program, evaluate, stack_config
+from rehearsal.registry import Push, RegistryDoor
+
+APPS: Final = ROOT / "rehearsal" / "apps"
+STACKS: Final = ("prd", "dev", "stg")
+"""The stack that owns the GitOps repository comes first, as on the first day (docs/adopt.md)."""
+
+DEVELOPER, REVIEWER = "alice", "bob"
+_WAIT_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.02
+_GIT: Final = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+class StageError(Exception):
+    """The play cannot go on: what was expected did not come about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """An image that a pipeline has made.
+
+    Attributes:
+        pipeline: Name of the pipeline.
+        repository: Address of the image without tag.
+        tag: Its tag.
+        digest: Its digest.
+        started: When its push became an event (monotonic seconds).
+    """
+
+    pipeline: str
+    repository: str
+    tag: str
+    digest: str
+    started: float
+
+    @property
+    def reference(self) -> str:
+        """As kustomize renders it."""
+        return f"{self.repository}:{self.tag}@{self.digest}"
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """All parts, from entering to leaving the context; folders and processes are gone afterwards.
+
+    Attributes:
+        say: Hears what happens, line by line.
+        folder: Everything that is written.
+        settings: Each stack's settings, as its program reads them.
+        programs: What each stack declares, after `realise`.
+        pushes: Branches that have moved at the Git host and that nobody has looked at yet.
+    """
+
+    say: Callable[[str], None]
+    folder: Path = field(init=False)
+    emulators: Emulators = field(init=False)
+    host: GitHost = field(init=False)
+    door: RegistryDoor = field(init=False)
+    edge: EdgeDoor = field(init=False)
+    world: CloudWorld = field(init=False)
+    identities: Identities = field(init=False)
+    images: Images = field(init=False)
+    actions: Actions = field(init=False)
+    settings: dict[str, Settings] = field(default_factory=dict[str, Settings])
+    programs: dict[str, Program] = field(default_factory=dict[str, Program])
+    pushes: list[PushEvent] = field(default_factory=list[PushEvent])
+    events: list[Push] = field(default_factory=list[Push])
+    deaf: bool = False
+    _overrides: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
+    _tokens: dict[str, str] = field(default_factory=dict[str, str])
+    _keys: dict[int, tuple[str, bytes]] = field(default_factory=dict[int, tuple[str, bytes]])
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        """Start every part, with nothing declared yet."""
+        with ExitStack() as stack:
+            self.folder = Path(tempfile.mkdtemp(prefix="slipway-rehearsal-"))
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self.emulators = stack.enter_context(Emulators(self.folder / "logs"))
+            settings = {name: parse_stack(name, {}) for name in STACKS}
+            self.edge = stack.enter_context(EdgeDoor(self.emulators, _fronts(settings), self.folder / "edge"))
+            (self.folder / "git").mkdir()
+            proxy = WebhookProxy(url=self.edge.url, bundle=str(self.edge.bundle))
+            self.host = stack.enter_context(GitHost(self.folder / "git", webhook_proxy=proxy))
+            self.host.on_push(self._note_push)
+            self._overrides = {name: _overrides(name, self.host.url) for name in STACKS}
+            self.settings = {name: parse_stack(name, self._overrides[name]) for name in STACKS}
+            self.identities = Identities(self.emulators)
+            self.door = stack.enter_context(
+                RegistryDoor(
+                    self.emulators.url("ministack"), self.folder / "door", identify=self.identities, on_push=self._on_image
+                )
+            )
+            self.images = Images(self.folder / "images")
+            self.world = CloudWorld(self.emulators, github=self.host)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop every part."""
+        self._stack.__exit__(kind, error, trace)
+
+    # The first day
+
+    def place(self, stack: str) -> Place:
+        """Account and region of a stack."""
+        environment = self.settings[stack].environment
+        return Place(account=environment.account, region=environment.region)
+
+    def client(self, stack: str, service: str) -> Any:  # noqa: ANN401 — boto3 makes its clients' types at run time
+        """A client in a stack's account."""
+        place = self.place(stack)
+        return self.emulators.client(service, place.account, place.region)
+
+    def first_day(self) -> None:
+        """What people do once: zones, GitHub Apps and their keys, teams, application repositories."""
+        any_stack = self.settings[STACKS[0]]
+        organization = any_stack.organization.name
+        gitops = any_stack.gitops
+        apps = {
+            **{f"writer-{name}": track.writer for name, track in any_stack.tracks.items()},
+            "promoter": gitops.promoter,
+            "reader": gitops.reader,
+        }
+        for slug, app in apps.items():
+            self._register(slug, app, any_stack.gitops_repository)
+        for name in STACKS:
+            settings = self.settings[name]
+            hosted = {naming.app_key_secret(track): self._key(each.writer) for track, each in settings.hosted_tracks.items()}
+            secrets = {**hosted, naming.argocd_secret("reader"): self._key(gitops.reader)}
+            bootstrap(self.emulators, self.place(name), zone=settings.environment.zone, secrets=secrets)
+        self._tokens[DEVELOPER] = self.host.add_user(DEVELOPER, role="write")
+        self._tokens[REVIEWER] = self.host.add_user(REVIEWER, role="maintain")
+        self.host.add_team(f"{organization}/platform", [REVIEWER])
+        for source in sorted(each for each in APPS.iterdir() if each.is_dir()):
+            name = f"{organization}/{source.name}"
+            self.host.create_repository(name, default_branch="master")
+            files = {str(path.relative_to(source)): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()}
+            self.host.put_files(name, "master", dict(files), "Begin")
+            for branch in sorted({track.application_branch for track in any_stack.tracks.values()} - {"master"}):
+                self.host.create_branch(name, branch, source="master")
+        key, promoter = self._key(gitops.promoter), gitops.promoter
+        self.actions = Actions(
+            host=self.host,
+            repository=any_stack.gitops_repository,
+            promoter=App(app_id=promoter.app_id, installation_id=promoter.installation_id, slug="promoter", private_key=key),
+            say=self.say,
+        )
+        self.forget_pushes()
+
+    def realise(self, stack: str) -> Program:
+        """Evaluate a stack's program and make in its account what it declares."""
+        self.programs[stack] = evaluate(stack, config=self._overrides[stack], world=self.world)
+        # ministack keeps no exclusion filters of tag immutability: the door is told what was declared.
+        place = self.place(stack)
+        for each in self.programs[stack].of("ecr/repository:Repository"):
+            filters = [one["filter"] for one in each.inputs.get("imageTagMutabilityExclusionFilters", [])]
+            self.door.know_exclusions(place.account, place.region, each.inputs["name"], filters)
+        return self.programs[stack]
+
+    def overrides(self, stack: str) -> Mapping[str, object]:
+        """What differs here from the stack file, and nothing else does."""
+        return self._overrides[stack]
+
+    def _register(self, slug: str, app: AppSettings, repository: str) -> None:
+        permissions = {"contents": "read" if slug == "reader" else "write"}
+        if slug == "promoter":
+            permissions["pull_requests"] = "write"
+        self._key(app)
+        self.host.add_app(
+            app.app_id,
+            slug,
+            self._keys[app.app_id][1],
+            installation_id=app.installation_id,
+            permissions=permissions,
+            repositories=[repository],
+        )
+
+    def _key(self, app: AppSettings) -> str:
+        if app.app_id not in self._keys:
+            made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            private = made.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+            )
+            public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            self._keys[app.app_id] = (private.decode(), public)
+        return self._keys[app.app_id][0]
+
+    # Pushes and pipelines
+
+    def _note_push(self, event: PushEvent) -> None:
+        with self._lock:
+            self.pushes.append(event)
+
+    def forget_pushes(self) -> list[PushEvent]:
+        """Take the pushes noted so far."""
+        with self._lock:
+            taken, self.pushes = self.pushes, []
+        return taken
+
+    def _on_image(self, push: Push) -> None:
+        """ECR's part: a pushed image becomes an event, unless events are being lost."""
+        self.events.append(push)
+        if self.deaf:
+            self.say(f"the event of {push.repository}:{push.tag} is lost")
+            return
+        place = Place(account=push.account, region=push.region)
+        publish_push(self.emulators, place, repository=push.repository, tag=push.tag, digest=push.digest)
+
+    def pipelines_started_by(self, event: PushEvent) -> list[tuple[str, Mapping[str, Any]]]:
+        """Stack and definition of every declared pipeline whose trigger matches a push: what CodeConnections does."""
+        started: list[tuple[str, Mapping[str, Any]]] = []
+        for stack in STACKS:
+            pipelines = self.client(stack, "codepipeline")
+            for each in pipelines.list_pipelines()["pipelines"]:
+                definition = pipelines.get_pipeline(name=each["name"])
+                if match_trigger(definition, event.repository, event.branch):
+                    started.append((stack, definition))
+        return started
+
+    def build(self, stack: str, definition: Mapping[str, Any], event: PushEvent) -> Built:
+        """Run a pipeline for a push: its source, then its project's own buildspec, as the project's own role.
+
+        Raises:
+            StageError: the build failed, or exported no image.
+        """
+        place = self.place(stack)
+        source = source_of(definition, event.repository, event.branch, str(event.after))
+        action = build_of(definition, source)
+        (project,) = self.client(stack, "codebuild").batch_get_projects(names=[action.project])["projects"]
+        declared = {each["name"]: each["value"] for each in project["environment"]["environmentVariables"]}
+        make_base_image(self.images, declared["PLATFORM"])
+        checkout = self.folder / "builds" / f"{action.project}-{str(event.after)[:12]}"
+        self._export(event.repository, str(event.after), checkout)
+        host = {
+            **self.images.environment(),
+            **self.door.environment,
+            **self.identities.assume(project["serviceRole"], place.region, "build"),
+            "AWS_REGION": place.region,
+        }
+        self.say(f"{definition['pipeline']['name']} builds {event.repository}@{str(event.after)[:12]}")
+        built: Build = run_buildspec(
+            project["source"]["buildspec"],
+            source=checkout,
+            variables={**declared, **action.variables},
+            host=host,
+            say=self.say,
+        )
+        if not built.succeeded:
+            failed = next(each for each in built.phases if not each.succeeded)
+            msg = f"the build {action.project} failed in {failed.name}: {failed.failed!r} ended with {failed.status}"
+            raise StageError(msg)
+        return Built(
+            pipeline=str(definition["pipeline"]["name"]),
+            repository=declared["REPOSITORY_URL"],
+            tag=built.exported["IMAGE_TAG"],
+            digest=built.exported["IMAGE_DIGEST"],
+            started=time.monotonic(),
+        )
+
+    def build_all(self, event: PushEvent) -> list[Built]:
+        """Run every pipeline that a push starts."""
+        return [self.build(stack, definition, event) for stack, definition in self.pipelines_started_by(event)]
+
+    def _export(self, repository: str, commit: str, folder: Path) -> None:
+        """The source artifact: the files of a commit, without its history."""
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = self.git("archive", "--format=tar", commit, cwd=self.host.path(repository), text=False)
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+
+    # People
+
+    def git(self, *arguments: str, cwd: Path, text: bool = True) -> Any:  # noqa: ANN401 — str or bytes, as `text` says
+        """Git as a person without any configuration runs it.
+
+        Raises:
+            StageError: it failed.
+        """
+        who = {"GIT_AUTHOR_NAME": DEVELOPER, "GIT_AUTHOR_EMAIL": f"{DEVELOPER}@example.com"}
+        committer = {"GIT_COMMITTER_NAME": DEVELOPER, "GIT_COMMITTER_EMAIL": f"{DEVELOPER}@example.com"}
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=cwd,
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), **_GIT, **who, **committer},
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            msg = f"git {' '.join(arguments)} ended with {done.returncode}: {done.stderr.decode(errors='replace')}"
+            raise StageError(msg)
+        return done.stdout.decode() if text else done.stdout
+
+    def clone(self, repository: str, branch: str) -> Path:
+        """A fresh working copy of a branch, as the developer has it."""
+        url = self.host.url.replace("http://", f"http://{DEVELOPER}:{self._tokens[DEVELOPER]}@")
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="clone-"))
+        self.git("clone", "-q", "-b", branch, f"{url}/{repository}.git", ".", cwd=folder)
+        return folder
+
+    def push_change(self, repository: str, branch: str, files: Mapping[str, str], message: str) -> PushEvent:
+        """Commit and push files with real git; answers with the push that the host saw."""
+        self.forget_pushes()
+        copy = self.clone(repository, branch)
+        self._write(copy, files, message)
+        self.git("push", "-q", "origin", f"HEAD:{branch}", cwd=copy)
+        return self._only_push(repository, branch)
+
+    def push_merge(self, repository: str, source: str, target: str) -> PushEvent:
+        """Merge one branch into another with a merge commit, with real git."""
+        self.forget_pushes()
+        copy = self.clone(repository, target)
+        self.git("merge", "-q", "--no-ff", "-m", f"Merge {source} into {target}", f"origin/{source}", cwd=copy)
+        self.git("push", "-q", "origin", f"HEAD:{target}", cwd=copy)
+        return self._only_push(repository, target)
+
+    def propose(self, repository: str, branch: str, files: Mapping[str, str], message: str) -> Mapping[str, Any]:
+        """A pull request of a developer's into a protected branch."""
+        copy = self.clone(repository, branch)
+        self._write(copy, files, message)
+        topic = f"{DEVELOPER}/{message.lower().replace(' ', '-')}"
+        self.git("push", "-q", "origin", f"HEAD:refs/heads/{topic}", cwd=copy)
+        return self.api(DEVELOPER, "POST", f"/repos/{repository}/pulls", {"title": message, "head": topic, "base": branch})
+
+    def review_and_merge(self, repository: str, number: int) -> str:
+        """The reviewer approves a pull request and merges it with a merge commit; answers with the merge.
+
+        `verify`, which the rules of the branch ask for, runs first and reports its result.
+        """
+        pull = self.api(REVIEWER, "GET", f"/repos/{repository}/pulls/{number}")
+        self.actions.verified(pull)
+        self.host.set_status(repository, pull["head"]["sha"], f"verify {pull['base']['ref']}")
+        self.api(REVIEWER, "POST", f"/repos/{repository}/pulls/{number}/reviews", {"event": "APPROVE"})
+        merged = self.api(REVIEWER, "PUT", f"/repos/{repository}/pulls/{number}/merge", {"merge_method": "merge"})
+        return str(merged["sha"])
+
+    def api(self, login: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 — JSON
+        """One request of a person's to the Git host's API.
+
+        Raises:
+            StageError: the host refused; with its words.
+        """
+        import urllib3  # noqa: PLC0415 — heavy, and only this needs it here
+
+        headers = {"Authorization": f"Bearer {self._tokens[login]}", "Accept": "application/vnd.github+json"}
+        data = None if body is None else json.dumps(body).encode()
+        answer = urllib3.request(method, f"{self.host.url}{path}", headers=headers, body=data)
+        if answer.status >= 400:  # noqa: PLR2004 — HTTP's errors
+            msg = f"{method} {path} as {login}: {answer.status} {answer.data.decode(errors='replace')}"
+            raise StageError(msg)
+        return answer.json()
+
+    def _write(self, copy: Path, files: Mapping[str, str], message: str) -> None:
+        for path, content in files.items():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path).write_text(content, encoding="utf-8")
+        self.git("add", "-A", cwd=copy)
+        self.git("commit", "-q", "-m", message, cwd=copy)
+
+    def _only_push(self, repository: str, branch: str) -> PushEvent:
+        found = [each for each in self.forget_pushes() if (each.repository, each.branch) == (repository, branch)]
+        if len(found) != 1:
+            msg = f"{len(found)} pushes to {branch} of {repository} were seen, not one"
+            raise StageError(msg)
+        return found[0]
+
+    # Looking
+
+    @property
+    def gitops(self) -> str:
+        """`owner/name` of the GitOps repository."""
+        return self.settings[STACKS[0]].gitops_repository
+
+    def head(self, branch: str) -> str:
+        """Tip of a branch of the GitOps repository.
+
+        Raises:
+            StageError: there is no such branch.
+        """
+        found = self.host.head(self.gitops, branch)
+        if found is None:
+            msg = f"{self.gitops} has no branch {branch}"
+            raise StageError(msg)
+        return found
+
+    def sweep(self, track: str) -> Mapping[str, Any]:
+        """Do now what a track's schedule does at its time.
+
+        Raises:
+            StageError: the function failed.
+        """
+        stack = self.settings[STACKS[0]].tracks[track].host
+        (schedule,) = (
+            each.inputs["name"] for each in self.programs[stack].of("scheduler/schedule:Schedule") if each.name == track
+        )
+        answer = run_schedule(self.emulators, self.place(stack), schedule)
+        if answer.error:
+            msg = f"the sweep of track {track} failed ({answer.error}): {answer.payload}"
+            raise StageError(msg)
+        return cast("Mapping[str, Any]", answer.payload)
+
+    def wait_for(self, what: str, look: Callable[[], bool]) -> float:
+        """Poll until `look` is true; answers with the seconds that took.
+
+        Raises:
+            StageError: it did not become true; the message ends with what is known of the writers.
+        """
+        began = time.monotonic()
+        while not look():
+            if time.monotonic() - began > _WAIT_SECONDS:
+                msg = f"waited {_WAIT_SECONDS:.0f} s in vain for {what}\n{self._trouble()}"
+                raise StageError(msg)
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - began
+
+    def _trouble(self) -> str:
+        """What lies in the hook's queues, and the writers' last words."""
+        lines: list[str] = []
+        for stack in STACKS:
+            queues = self.client(stack, "sqs")
+            for url in queues.list_queues().get("QueueUrls", []):
+                counted = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+                waiting = int(counted["ApproximateNumberOfMessages"]) + int(counted["ApproximateNumberOfMessagesNotVisible"])
+                if waiting:
+                    lines.append(f"{stack}: {waiting} messages in {url.rpartition('/')[2]}")
+        log = self.emulators.log("ministack").read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        return "\n".join([*lines, "ministack's log ends with", *log])
+
+    def checkout(self, branch: str) -> Path:
+        """The files at the tip of a branch of the GitOps repository, as Argo CD's repo server has them."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="render-"))
+        self._export(self.gitops, self.head(branch), folder)
+        return folder
+
+    def render(self, environment: str, service: str) -> str:
+        """What Argo CD would apply: the source that the declared Application names, rendered by kustomize.
+
+        Raises:
+            StageError: no such Application is declared, or kustomize fails.
+        """
+        source = self.application(environment, service)["source"]
+        branch = str(source["targetRevision"]).removeprefix("refs/heads/")
+        folder = self.checkout(branch)
+        done = subprocess.run(
+            ["kubectl", "kustomize", str(folder / source["path"])],
+            env={"PATH": self.images.environment()["PATH"], "HOME": str(self.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            msg = f"{source['path']} of {branch} does not render: {done.stderr}"
+            raise StageError(msg)
+        return done.stdout
+
+    def application(self, environment: str, service: str) -> Mapping[str, Any]:
+        """The specification of a service's declared Application in the active colour.
+
+        Raises:
+            StageError: none is declared.
+        """
+        for each in self.programs[environment].of("kubernetes:argoproj.io/v1alpha1:Application"):
+            if each.inputs["metadata"]["name"] == service:
+                return cast("Mapping[str, Any]", each.inputs["spec"])
+        msg = f"{environment} declares no Application {service}"
+        raise StageError(msg)
+
+    def image_in(self, rendered: str) -> str:
+        """The one image of the rendered Deployment.
+
+        Raises:
+            StageError: there is not exactly one.
+        """
+        found = [
+            container["image"]
+            for each in yaml.safe_load_all(rendered)
+            if each and each["kind"] == "Deployment"
+            for container in each["spec"]["template"]["spec"]["containers"]
+        ]
+        if len(found) != 1:
+            msg = f"{len(found)} images are rendered, not one: {found}"
+            raise StageError(msg)
+        return str(found[0])
+
+    def pull(self, role_arn: str, region: str, reference: str) -> tuple[bool, str]:
+        """Pull an image through the registry's door as a role; whether it came, and what was said."""
+        host = {**self.images.environment(), **self.door.environment, "AWS_REGION": region}
+        host |= self.identities.assume(role_arn, region, "kubelet")
+        registry = reference.partition("/")[0]
+        # skopeo takes a tag or a digest, not both; the digest is what decides.
+        repository, _, digest = reference.partition("@")
+        name = f"{repository.rpartition(':')[0]}@{digest}"
+        target = Path(tempfile.mkdtemp(dir=self.folder, prefix="pull-"))
+        login = (
+            f"aws ecr get-login-password --region {region} | skopeo login --username AWS --password-stdin "
+            f'--authfile "{target}/auth.json" {registry}'
+        )
+        copy = f'skopeo copy --quiet --authfile "{target}/auth.json" docker://{name} dir:{target}/image'
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f"{login}\n{copy}"], env=host, capture_output=True, text=True, check=False
+        )
+        return done.returncode == 0, (done.stdout + done.stderr).strip()
+
+
+def parse_stack(stack: str, overrides: Mapping[str, object]) -> Settings:
+    """A stack's settings as its program will read them."""
+    config = stack_config(stack, overrides)
+    given = {key.removeprefix("slipway:"): yaml.safe_load(value) for key, value in config.items() if key.startswith("slipway:")}
+    return parse(given, stack=stack)
+
+
+def _overrides(stack: str, url: str) -> dict[str, object]:
+    """Where GitHub is, and what this machine is; all else is as in the stack file."""
+    config = stack_config(stack)
+    changed: dict[str, object] = {
+        "slipway:gitops": {**yaml.safe_load(config["slipway:gitops"]), "gitUrl": url, "apiUrl": url},
+    }
+    machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "amd64"
+    if "slipway:builds" in config:
+        changed["slipway:builds"] = {**yaml.safe_load(config["slipway:builds"]), "architecture": machine}
+    if "slipway:clusters" in config:
+        clusters = yaml.safe_load(config["slipway:clusters"])
+        for each in clusters.values():
+            each["nodes"]["instanceTypes"] = [_same_size(one, machine) for one in each["nodes"]["instanceTypes"]]
+        changed["slipway:clusters"] = clusters
+    return changed
+
+
+def _same_size(instance_type: str, machine: str) -> str:
+    family, _, size = instance_type.partition(".")
+    return f"{family.replace('g', 'i') if machine == 'amd64' else family}.{size}"
+
+
+def _fronts(settings: Mapping[str, Settings]) -> Mapping[str, Front]:
+    return {
+        name: Front(
+            place=Place(account=each.environment.account, region=each.environment.region),
+            zone=each.environment.zone,
+            secrets={f"argocd-{colour}-": naming.argocd_secret(f"webhook-{colour}") for colour in each.clusters},
+        )
+        for name, each in settings.items()
+    }
+
+
+def rendered_images(rendered: str) -> Sequence[str]:
+    """Every image that a rendered overlay names."""
+    return [line.partition("image:")[2].strip() for line in rendered.splitlines() if line.strip().startswith("image:")]
+
+
+__all__ = ["APPS", "DEVELOPER", "REVIEWER", "STACKS", "Built", "Stage", "StageError", "parse_stack"]

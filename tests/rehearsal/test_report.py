@@ -1,0 +1,69 @@
+"""rehearsal/progress.py and rehearsal/report.py: what a person sees of a play, also of one that fails."""
+
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rehearsal.progress import Progress, Step
+from rehearsal.report import STAND_INS, Findings, write_report
+
+
+def logged() -> tuple[Progress, StringIO]:
+    out = StringIO()
+    return Progress(Console(file=out, width=160, force_terminal=False, highlight=False)), out
+
+
+def test_each_step_is_a_line_where_no_terminal_is() -> None:
+    progress, out = logged()
+    with progress, progress.step("dev", "It [builds]") as step:
+        step.produced = "an image"
+    assert out.getvalue().startswith("✓ dev It [builds]: an image (")
+
+
+def test_a_step_that_fails_says_why_and_is_marked() -> None:
+    progress, out = logged()
+
+    def play() -> None:
+        with progress, progress.step("stg", "It breaks"):
+            msg = "no luck\nwith details"
+            raise ValueError(msg)
+
+    with pytest.raises(ValueError, match="no luck"):
+        play()
+    assert progress.steps[0].failed
+    assert out.getvalue().startswith("✗ stg It breaks: no luck (")
+
+
+def test_the_table_names_every_step_what_it_produced_and_how_long_it_took() -> None:
+    progress, out = logged()
+    progress.steps = [
+        Step(environment="dev", title="One", produced="a", seconds=1.0),
+        Step(environment="", title="Two", produced="b", seconds=0.25, failed=True),
+    ]
+    Console(file=out, width=160).print(progress.table())
+    text = out.getvalue()
+    for part in ("dev", "One", "1.00", "Two", "0.25", "✓", "✗", "in all", "1.25"):
+        assert part in text
+
+
+def test_the_page_shows_steps_findings_and_all_that_no_emulator_does(tmp_path: Path) -> None:
+    step = Step(environment="prd", title="A <b>bold</b> step", produced="x", log=["a line"], details={"Body": "<script>"})
+    findings = Findings(
+        made={"prd": Counter({"aws:sqs/queue:Queue": 3})},
+        imagined=[("eks:index:Cluster", 1, "no emulator runs it")],
+        left=[("aws:lb/loadBalancer:LoadBalancer", "accessLogs", "moto drops it")],
+        passages=[("arn:aws:sts::1:assumed-role/x/y", "ecr:BatchGetImage", "develop/shop", "no grant")],
+        heard=[("argocd-blue.example.com", "POST", "/api/webhook", 200, 4)],
+        history="* abc first",
+    )
+    page = tmp_path / "out" / "page.html"
+    write_report(page, [step], findings, "it <failed>")
+    text = page.read_text(encoding="utf-8")
+    for part in ("a line", "eks:index:Cluster", "accessLogs", "no grant", "argocd-blue.example.com", "abc first", *STAND_INS):
+        assert part.replace("'", "&#39;") in text, part
+    assert "<script>" not in text
+    assert "A &lt;b&gt;bold&lt;/b&gt; step" in text
+    assert "it &lt;failed&gt;" in text
