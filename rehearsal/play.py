@@ -291,7 +291,7 @@ class Play:
     def _renders(self, environment: str, service: str, built: Built) -> None:
         with self.progress.step(environment, f"overlays/{environment} of {service} renders the image") as step:
             rendered = self._expect_image(environment, built, service)
-            step.produced = built.reference
+            step.produced = built.shown
             step.details[f"What Argo CD applies for {service} in {environment}"] = rendered
 
     def _expect_image(self, environment: str, built: Built, service: str = SERVICE) -> str:

@@ -75,6 +75,11 @@ class Built:
         """As kustomize renders it."""
         return f"{self.repository}:{self.tag}@{self.digest}"
 
+    @property
+    def shown(self) -> str:
+        """The same for a line of the table: without the registry, and with the digest's beginning."""
+        return f"{self.repository.partition('/')[2]}:{self.tag}@{self.digest[:19]}…"
+
 
 @dataclass(kw_only=True)
 class Stage:
