@@ -1,0 +1,304 @@
+"""bootstrap/: what it makes, that a dry run and a second run change nothing, and what it refuses."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import boto3  # pyright: ignore[reportMissingTypeStubs] — its clients are made at run time
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from moto import mock_aws
+
+from bootstrap.bootstrap import ROOT, STATE_KEY_ALIAS, key_statements, main, read_settings, same_policy
+
+ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
+READS = ("Describe", "Get", "Head", "List")
+
+
+class Account:
+    """An emulated account, and what was asked of it.
+
+    Made once a session, for making clients is what takes the time; what moto holds is new in every test.
+
+    Attributes:
+        session: A session of a person in it.
+        calls: The API's operations that were called, in order.
+    """
+
+    def __init__(self, account: str) -> None:
+        """A session in the account with these twelve digits."""
+        self.calls: list[str] = []
+        self._account = account
+        self._clients: dict[str, Any] = {}
+        self._session: Any = cast("Any", boto3).Session(aws_access_key_id="testing", aws_secret_access_key="testing")
+        self._session.events.register("before-call", self._note)
+        self.events = self._session.events
+
+    def _note(self, model: Any, params: Any, **_: Any) -> None:  # noqa: ANN401 — botocore's event
+        self.calls.append(model.name)
+        params["headers"]["x-moto-account-id"] = self._account
+
+    @property
+    def changes(self) -> list[str]:
+        """The calls that change something."""
+        return [call for call in self.calls if not call.startswith(READS)]
+
+    def client(self, service: str, region_name: str = "eu-central-1") -> Any:  # noqa: ANN401 — boto3 makes its clients at run time
+        """A client in it, as a boto3 session gives one."""
+        assert region_name == "eu-central-1"
+        if service not in self._clients:
+            self._clients[service] = self._session.client(service, region_name=region_name)
+        return self._clients[service]
+
+    def run(self, *arguments: str, stack: str = "dev", root: Path = ROOT) -> int:
+        """Run bootstrap as its command line does."""
+        self.calls.clear()
+        return main(["--stack", stack, *arguments], session=self, root=root)
+
+
+@cache
+def account(stack: str) -> Account:
+    return Account(ACCOUNTS[stack])
+
+
+@pytest.fixture(autouse=True)
+def emulated() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dev() -> Account:
+    return account("dev")
+
+
+@pytest.fixture(scope="session")
+def pem() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    ).decode()
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, pem: str) -> Path:
+    path = tmp_path / "app.pem"
+    path.write_text(pem, encoding="utf-8")
+    return path
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.run() == 0
+    said = capsys.readouterr().out
+    assert dev.changes == []
+    assert "would make bucket slipway-state-111111111111-eu-central-1" in said
+    assert "would make hosted zone dev.example.com" in said
+    assert "would make empty secret slipway/github-app/develop" in said
+    assert re.search(r"^\d+ changes, none made", said, re.MULTILINE)
+
+
+def test_a_second_run_changes_nothing(dev: Account, key_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.run("--apply", "--put-key", f"develop={key_file}") == 0
+    assert dev.changes
+    capsys.readouterr()
+    assert dev.run("--apply", "--put-key", f"develop={key_file}") == 0
+    assert dev.changes == []
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_the_state_is_versioned_encrypted_closed_and_over_tls_only(dev: Account) -> None:
+    dev.run("--apply")
+    s3, kms = dev.client("s3"), dev.client("kms")
+    bucket = {"Bucket": "slipway-state-111111111111-eu-central-1"}
+    key = kms.describe_key(KeyId=STATE_KEY_ALIAS)["KeyMetadata"]
+    assert kms.get_key_rotation_status(KeyId=key["KeyId"])["KeyRotationEnabled"]
+    assert s3.get_bucket_versioning(**bucket)["Status"] == "Enabled"
+    rule = s3.get_bucket_encryption(**bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key["Arn"]}
+    assert all(s3.get_public_access_block(**bucket)["PublicAccessBlockConfiguration"].values())
+    (statement,) = json.loads(s3.get_bucket_policy(**bucket)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    (rules,) = s3.get_bucket_lifecycle_configuration(**bucket)["Rules"]
+    assert rules["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+
+
+def test_the_preview_role_and_no_other_decrypts_state_by_the_keys_own_policy() -> None:
+    root, preview = key_statements(read_settings("dev"))
+    assert root["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
+    assert "kms:PutKeyPolicy" in root["Action"]
+    assert preview["Action"] == ["kms:Decrypt"]
+    assert preview["Condition"]["StringEquals"]["aws:PrincipalArn"] == "arn:aws:iam::111111111111:role/slipway-dev-preview"
+
+
+def test_github_becomes_an_identity_provider_for_tokens_that_are_made_for_aws(dev: Account) -> None:
+    dev.run("--apply")
+    identities = dev.client("iam")
+    (provider,) = identities.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    assert provider["Arn"] == "arn:aws:iam::111111111111:oidc-provider/token.actions.githubusercontent.com"
+    known = identities.get_open_id_connect_provider(OpenIDConnectProviderArn=provider["Arn"])["ClientIDList"]
+    assert known == ["sts.amazonaws.com"]
+
+
+def test_a_provider_that_others_use_is_only_completed(dev: Account) -> None:
+    identities = dev.client("iam")
+    identities.create_open_id_connect_provider(
+        Url="https://token.actions.githubusercontent.com", ClientIDList=["another"], ThumbprintList=["0" * 40]
+    )
+    added: list[str] = []
+
+    def answer(params: Any, **_: Any) -> Any:  # noqa: ANN401 — botocore's event; moto does not know the operation
+        added.append(params["body"]["ClientID"])
+        return SimpleNamespace(status_code=200), {}
+
+    event = "before-call.iam.AddClientIDToOpenIDConnectProvider"
+    identities.meta.events.register(event, answer)
+    try:
+        assert dev.run("--apply") == 0
+    finally:
+        identities.meta.events.unregister(event, answer)
+    assert added == ["sts.amazonaws.com"]
+    assert "CreateOpenIDConnectProvider" not in dev.calls
+
+
+def test_the_zone_is_made_once_and_its_delegation_is_printed(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    dev.run("--apply")
+    (zone,) = dev.client("route53").list_hosted_zones()["HostedZones"]
+    assert zone["Name"] == "dev.example.com."
+    servers = dev.client("route53").get_hosted_zone(Id=zone["Id"])["DelegationSet"]["NameServers"]
+    said = capsys.readouterr().out
+    assert servers
+    assert all(f"dev.example.com. 3600 IN NS {server}." in said for server in servers)
+
+
+def test_two_zones_of_one_name_are_refused(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    for reference in ("one", "two"):
+        dev.client("route53").create_hosted_zone(Name="dev.example.com", CallerReference=reference)
+    assert dev.run() == 1
+    assert re.search(r"named dev\.example\.com\. are .*: one is allowed\. Delete", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("stack", "names"),
+    [
+        ("dev", {"slipway/argocd/reader", "slipway/github-app/develop"}),
+        ("stg", {"slipway/argocd/reader", "slipway/github-app/release"}),
+        ("prd", {"slipway/argocd/reader"}),
+    ],
+)
+def test_each_stack_gets_the_secrets_that_it_reads_and_no_others(stack: str, names: set[str]) -> None:
+    one = account(stack)
+    assert one.run("--apply", stack=stack) == 0
+    assert {each["Name"] for each in one.client("secretsmanager").list_secrets()["SecretList"]} == names
+
+
+def test_a_key_goes_from_its_file_into_its_secret_and_nowhere_else(
+    dev: Account, key_file: Path, pem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dev.run("--apply", "--put-key", f"develop={key_file}") == 0
+    assert dev.client("secretsmanager").get_secret_value(SecretId="slipway/github-app/develop")["SecretString"] == pem
+    said = "".join(capsys.readouterr())
+    assert "put app.pem into secret slipway/github-app/develop" in said
+    assert not any(line in said for line in pem.splitlines()[1:-1])
+
+
+def test_the_uis_client_secret_is_put_without_its_line_end(dev: Account, tmp_path: Path) -> None:
+    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    ui = "  slipway:argocd:\n    ui:\n      clientId: Iv1.0123\n      teams: {platform: admin}\n"
+    (tmp_path / "Pulumi.dev.yaml").write_text(whole + ui, encoding="utf-8")
+    (tmp_path / "secret").write_text("0123abcd\n", encoding="utf-8")
+    assert dev.run("--apply", "--put-key", f"ui={tmp_path / 'secret'}", root=tmp_path) == 0
+    assert dev.client("secretsmanager").get_secret_value(SecretId="slipway/argocd/ui")["SecretString"] == "0123abcd"
+
+
+def test_another_accounts_credentials_are_refused_before_anything_else(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.run("--apply", stack="prd") == 1
+    error = capsys.readouterr().err
+    assert re.search(r"belong to account 111111111111 \(arn:.*\): stack prd is allowed in account 333333333333 only\. T", error)
+    assert dev.calls == ["GetCallerIdentity"]
+
+
+def wrong_key(folder: Path) -> Path:
+    path = folder / "ec.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", None])
+def test_what_is_no_apps_key_is_refused_and_not_quoted(
+    dev: Account, tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.pem"
+    if content is None:
+        path = wrong_key(tmp_path)
+    else:
+        path.write_text(content, encoding="utf-8")
+    assert dev.run("--put-key", f"develop={path}") == 1
+    error = capsys.readouterr().err
+    assert re.search(r"holds no unencrypted RSA private key: .* is allowed\. Make a key", error)
+    assert "BEGIN" not in error
+
+
+def test_a_file_that_is_not_there_and_an_unknown_purpose_are_refused(
+    dev: Account, key_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dev.run("--put-key", f"develop={key_file}.gone") == 1
+    assert "cannot be read (FileNotFoundError)" in capsys.readouterr().err
+    assert dev.run("--put-key", f"release={key_file}") == 1
+    assert "for release: one of develop, reader is allowed" in capsys.readouterr().err
+
+
+def test_a_key_given_as_an_argument_is_not_repeated(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dev.run("--put-key", "-----BEGINsecret")
+    with pytest.raises(SystemExit):
+        dev.run("--put-key", "MIIEsecret")
+    assert "secret" not in capsys.readouterr().err.replace("put a file into a secret", "")
+
+
+def test_a_stack_without_a_file_is_refused_with_those_that_have_one(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.run(stack="qa") == 1
+    assert re.search(r"--stack is 'qa': .* \(dev, prd, stg\)\. Name one", capsys.readouterr().err)
+
+
+def test_a_wrong_setting_is_refused_as_the_program_refuses_it(
+    dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    (tmp_path / "Pulumi.dev.yaml").write_text(whole.replace("weight: 100", "weight: 90"), encoding="utf-8")
+    assert dev.run(root=tmp_path) == 1
+    assert "must sum to 100 (now 90)" in capsys.readouterr().err
+    assert dev.calls == []
+
+
+def test_what_was_loosened_is_put_right_and_nothing_else_is_touched(dev: Account) -> None:
+    dev.run("--apply")
+    dev.client("s3").delete_public_access_block(Bucket="slipway-state-111111111111-eu-central-1")
+    dev.client("s3").delete_bucket_policy(Bucket="slipway-state-111111111111-eu-central-1")
+    assert dev.run("--apply") == 0
+    assert dev.changes == ["PutPublicAccessBlock", "PutBucketPolicy"]
+
+
+def test_a_key_on_its_way_out_stops_everything(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    dev.run("--apply")
+    kms = dev.client("kms")
+    kms.schedule_key_deletion(KeyId=kms.describe_key(KeyId=STATE_KEY_ALIAS)["KeyMetadata"]["KeyId"])
+    capsys.readouterr()
+    assert dev.run("--apply") == 1
+    assert "is PendingDeletion: Enabled is allowed" in capsys.readouterr().err
+    assert dev.changes == []
+
+
+def test_policies_are_compared_by_what_they_say() -> None:
+    one = '{"Statement": [{"Action": ["a", "b"], "Resource": ["x"]}]}'
+    other = '{"Statement": {"Resource": "x", "Action": ["b", "a"]}}'
+    assert same_policy(one, other)
+    assert not same_policy(one, one.replace('"b"', '"c"'))
+    assert not same_policy(None, one)

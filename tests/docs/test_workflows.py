@@ -1,0 +1,105 @@
+"""The project's own workflows: pinned, least privileged, and with the names that the program gives to roles and buckets."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from bootstrap.bootstrap import read_settings
+from components import naming
+from tests.docs.kit import ROOT, text
+
+STACKS = ("dev", "stg", "prd")
+OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ALL = [*OURS, *sorted((ROOT / "scaffold" / "repository" / ".github" / "workflows").glob("*.yml"))]
+
+
+def read(name: str) -> Any:  # noqa: ANN401 — a workflow
+    return yaml.safe_load(text(f".github/workflows/{name}.yml"))
+
+
+def step(job: Any, action: str) -> Any:  # noqa: ANN401 — part of a workflow
+    """The step that uses an action."""
+    return next(each for each in job["steps"] if each.get("uses", "").startswith(f"{action}@"))
+
+
+def test_every_action_is_pinned_by_commit_to_one_version_everywhere() -> None:
+    pins: dict[str, set[tuple[str, str]]] = {}
+    for path in ALL:
+        for line in re.findall(r"uses: (.+)", path.read_text(encoding="utf-8")):
+            match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", line)
+            assert match, f"{path.name}: {line}"
+            pins.setdefault(match[1], set()).add((match[2], match[3]))
+    assert pins
+    assert {action: len(found) for action, found in pins.items()} == dict.fromkeys(pins, 1)
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_nothing_is_granted_to_a_whole_workflow(path: Any) -> None:  # noqa: ANN401 — pytest's parameter
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {}
+    assert all("permissions" in job for job in workflow["jobs"].values())
+
+
+def test_check_runs_make_targets_and_nothing_else() -> None:
+    job = read("check")["jobs"]["check"]
+    targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
+    assert [each["run"] for each in job["steps"] if "run" in each] == ['make "$TARGET"']
+    assert job["strategy"]["matrix"]["target"] == ["lint", "test", "rehearse"]
+    assert set(job["strategy"]["matrix"]["target"]) <= targets
+
+
+def test_a_preview_runs_for_every_stack_and_never_for_a_fork() -> None:
+    job = read("preview")["jobs"]["preview"]
+    assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+    assert [each["stack"] for each in job["strategy"]["matrix"]["include"]] == list(STACKS)
+    assert job["permissions"] == {"contents": "read", "id-token": "write", "pull-requests": "write"}
+    asked = step(job, "pulumi/actions")["with"]
+    assert (asked["command"], asked["comment-on-pr"], asked["edit-pr-comment"]) == ("preview", True, True)
+
+
+def test_stacks_are_deployed_one_after_another_each_in_its_environment() -> None:
+    jobs = read("deploy")["jobs"]
+    assert list(jobs) == list(STACKS)
+    assert [job.get("needs") for job in jobs.values()] == [None, "dev", "stg"]
+    for stack, job in jobs.items():
+        assert job["environment"] == read_settings(stack).access.deploy_environment
+        assert bool(job["env"]["OWNS_GITOPS"]) == read_settings(stack).owns_gitops
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize(("workflow", "purpose"), [("preview", "preview"), ("deploy", "deploy")])
+def test_roles_and_state_have_the_names_that_the_program_and_bootstrap_give_them(workflow: str, purpose: str, stack: str) -> None:
+    settings = read_settings(stack)
+    account, region = settings.environment.account, settings.environment.region
+    values = {
+        f"{place}.{name}": value
+        for place in ("matrix", "env")
+        for name, value in {"account": account, "region": region, "stack": stack}.items()
+    }
+    jobs = read(workflow)["jobs"]
+    job = jobs.get(stack) or jobs["preview"]
+
+    def filled(text: str) -> str:
+        return re.sub(r"\$\{\{ ([a-zA-Z.]+) \}\}", lambda match: values[match[1].lower()], text)
+
+    role = filled(step(job, "aws-actions/configure-aws-credentials")["with"]["role-to-assume"])
+    assert role == f"arn:aws:iam::{account}:role/{naming.role(stack, purpose)}"
+    state = filled(step(job, "pulumi/actions")["with"]["cloud-url"])
+    assert state == f"s3://{naming.bucket('state', account, region)}?region={region}"
+
+
+def test_pulumis_command_has_the_version_of_its_sdk() -> None:
+    locked = re.search(r"^pulumi==(\S+)", text("requirements.txt"), re.MULTILINE)
+    assert locked
+    for name in ("preview", "deploy"):
+        assert set(re.findall(r"pulumi-version: (\S+)", text(f".github/workflows/{name}.yml"))) == {locked[1]}
+
+
+@pytest.mark.parametrize("workflow", ["preview", "deploy"])
+def test_what_is_installed_does_not_see_credentials(workflow: str) -> None:
+    for job in read(workflow)["jobs"].values():
+        kinds = [each.get("uses", each.get("run", "")).split("@")[0] for each in job["steps"]]
+        assert kinds[:2] == ["actions/checkout", "make package"]
+        assert kinds.index("make package") < kinds.index("aws-actions/configure-aws-credentials")
