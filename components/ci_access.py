@@ -34,6 +34,7 @@ _PREVIEW_READS: Final = (
     "ecr:ListTagsForResource",
     "eks:DescribeAccessEntry",
     "eks:DescribeAddon",
+    "eks:DescribeAddonVersions",
     "eks:DescribeCluster",
     "eks:DescribeNodegroup",
     "eks:DescribePodIdentityAssociation",
@@ -64,6 +65,8 @@ _PREVIEW_READS: Final = (
     "s3:GetLifecycleConfiguration",
     "scheduler:GetSchedule",
     "secretsmanager:DescribeSecret",
+    # Drawn by every run of components/argocd.py; it returns a new password, and nobody's.
+    "secretsmanager:GetRandomPassword",
     "secretsmanager:GetResourcePolicy",
     "sns:GetTopicAttributes",
     "sns:ListTagsForResource",
@@ -143,7 +146,7 @@ class CiAccess(pulumi.ComponentResource):
                     "ReadDeclared",
                     actions=_PREVIEW_READS,
                     because="a preview reads what the state names, which is not known before it is made; none of these "
-                    "returns a secret or content",
+                    "returns a secret (lambda:GetFunction returns the function's code, which is this repository's)",
                 ),
                 self._read_state(args),
             ),
@@ -176,7 +179,10 @@ class CiAccess(pulumi.ComponentResource):
 
     @staticmethod
     def _read_state(args: CiAccessArgs) -> iam.Statement:
-        """Bootstrap's state bucket: a preview reads the checkpoint, and takes no lock (`pulumi preview` needs none)."""
+        """Bootstrap's state bucket: a preview reads the checkpoint, and takes no lock (`pulumi preview` needs none).
+
+        What is encrypted in it is opened with bootstrap's key, whose own policy lets this role decrypt (bootstrap/).
+        """
         bucket = f"arn:aws:s3:::{naming.bucket('state', args.account, args.region)}"
         return iam.allow("ReadState", actions=["s3:GetObject", "s3:ListBucket"], resources=[bucket, f"{bucket}/*"])
 

@@ -97,6 +97,15 @@ class GitOps(pulumi.ComponentResource):
                     ignore_changes=["content", "commitMessage", "overwriteOnCreate"],
                 ),
             )
+        github.TeamRepository(
+            name,
+            repository=self.repository.name,
+            team_id=settings.gitops.team,
+            # GitHub takes no owners from CODEOWNERS who cannot write; the branches' rules hold them as everybody.
+            # https://docs.github.com/articles/about-code-owners
+            permission="push",
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         github.ActionsVariable(
             name,
             repository=self.repository.name,
@@ -174,7 +183,8 @@ def repository_files(settings: Settings) -> Mapping[str, str]:
         (PROMOTE_FILE, _EXAMPLE_BRANCHES, f"branches: [{', '.join(sources)}]"),
     ):
         if files[path].count(example) != 1:
-            msg = f"scaffold/repository/{path} has {example!r} {files[path].count(example)} times: once is allowed. Restore the file"
+            times = files[path].count(example)
+            msg = f"scaffold/repository/{path} has {example!r} {times} times: once is allowed. Restore the file"
             raise ValueError(msg)
         files[path] = files[path].replace(example, ours)
     return files

@@ -1,9 +1,14 @@
 """components/gitops.py: one stack owns the repository, fills it once, and rules it."""
 
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 
-from rehearsal.program import Program
+import pytest
+
+from components import gitops
+from rehearsal.program import Program, ProgramError, evaluate
+from tests.components.test_settings import changed
 
 
 def test_only_the_owning_stack_declares_the_repository(programs: Mapping[str, Program]) -> None:
@@ -71,3 +76,47 @@ def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_pe
     branches = {each.urn for each in prd.of("github:index/branch:Branch")}
     for ruleset in prd.of("RepositoryRuleset"):
         assert branches <= set(ruleset.dependencies)
+
+
+def first_files(program: Program) -> Mapping[str, str]:
+    return {each.inputs["file"]: each.inputs["content"] for each in program.of("RepositoryFile")}
+
+
+def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_it(programs: Mapping[str, Program]) -> None:
+    told = json.loads(first_files(programs["prd"])[".github/slipway/platform.json"])
+    assert told == {
+        "environments": {"dev": {"branch": "dev"}, "stg": {"branch": "stg"}, "prd": {"branch": "master"}},
+        "tracks": {
+            "develop": {"branch": "dev", "overlay": "dev", "environments": ["dev"]},
+            "release": {"branch": "stg", "overlay": None, "environments": ["stg", "prd"]},
+        },
+    }
+
+
+def test_owners_and_branches_in_the_first_files_are_those_of_the_settings() -> None:
+    tracks = changed("slipway:tracks", "develop.gitopsBranch", "trunk", "prd")
+    program = evaluate("prd", config={**tracks, **changed("slipway:gitops", "team", "sre", "prd")})
+    files = first_files(program)
+    assert "/.github/ @example-org/sre" in files[".github/CODEOWNERS"]
+    assert "branches: [trunk]" in files[".github/workflows/promote.yml"]
+    assert program.one("TeamRepository").inputs["teamId"] == "sre"
+
+
+def test_each_branch_asks_for_a_check_of_its_own_from_github_s_workflows_alone(programs: Mapping[str, Program]) -> None:
+    for ruleset in programs["prd"].of("RepositoryRuleset"):
+        branch = ruleset.inputs["conditions"]["refName"]["includes"][0].removeprefix("refs/heads/")
+        checks = ruleset.inputs["rules"]["requiredStatusChecks"]["requiredChecks"]
+        assert checks == [{"context": f"verify {branch}", "integrationId": 15368}]
+
+
+def test_the_promoter_app_is_known_by_its_id_and_no_key_is_declared(programs: Mapping[str, Program]) -> None:
+    variable = programs["prd"].one("ActionsVariable")
+    assert (variable.inputs["variableName"], variable.inputs["value"]) == ("SLIPWAY_PROMOTER_APP", "1100003")
+    assert programs["prd"].of("ActionsSecret") == []
+
+
+def test_a_missing_scaffold_stops_before_any_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gitops, "SCAFFOLD", gitops.SCAFFOLD / "nowhere")
+    with pytest.raises(ProgramError, match="the GitOps repository's first files are needed there") as caught:
+        evaluate("prd")
+    assert caught.value.registered == ()

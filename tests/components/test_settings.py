@@ -90,7 +90,7 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
     ),
     (
         "an environment without a track",
-        {TRACKS: {**stack_value(TRACKS), "develop": {**stack_value(TRACKS)["develop"], "overlay": None, "environments": ["ops"]}}},
+        changed(TRACKS, "develop.environments", ["ops"]),
         r"no track names dev among its environments, but dev has clusters",
     ),
     (
@@ -115,6 +115,17 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
         {CLUSTERS: {"Blue_1": {"version": "1.34", "weight": 100}}},
         r"clusters\.Blue_1 is no colour",
     ),
+    (
+        "machines of two architectures",
+        changed(CLUSTERS, "blue.nodes.instanceTypes", ["m7g.large", "m7i.large"]),
+        r"m7g\.large, m7i\.large are of two architectures: one is allowed",
+    ),
+    (
+        "machines that cannot run the images built here",
+        changed(CLUSTERS, "blue.nodes.instanceTypes", ["m7i.large"]),
+        r"clusters\.blue\.nodes\.instanceTypes are amd64 machines, but images are built for arm64",
+    ),
+    ("an odd team", changed("slipway:gitops", "team", "The Team"), r"gitops\.team is 'The Team'"),
     ("an odd version", changed(CLUSTERS, "blue.version", "latest"), r"clusters\.blue\.version is 'latest'"),
     (
         "a retention that AWS has not",
