@@ -65,7 +65,7 @@ lock: $(READY) ## Lock the requirements anew within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -o requirements-dev.txt
 	@echo uv | $(BIN)/uv pip compile $(LOCK) --no-annotate -c requirements-dev.txt - -o requirements-uv.txt
-	@$(BIN)/python -m functions.package --lock
+	@cd functions/gitops_writer && ../../$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in -o requirements.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the virtual environment stays

@@ -1,0 +1,205 @@
+"""Every overlay of every kind of service, rendered by the real kustomize and held against Kubernetes' schemas."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs] — has none
+import pytest
+import yaml
+
+from components.application import SERVICE_PORT
+from functions.gitops_writer import catalogue, scaffold
+from functions.gitops_writer.manifests import write_entry
+from functions.gitops_writer.settings import Layout
+from tests.functions.kit import entry
+
+LAYOUT: Final = Layout(root="apps/{service}", own_overlay="dev")
+KUBECTL: Final = Path(sys.executable).with_name("kubectl")
+# The version of the clusters in the example stacks, as far as the validator has its schemas.
+KUBERNETES: Final = "1.34"
+TAG, DIGEST = "20260102T030405Z-0123456789ab", "sha256:" + "ab" * 32
+OLD_TAG, OLD_DIGEST = "20250102T030405Z-ba9876543210", "sha256:" + "cd" * 32
+BASE_TAG, BASE_DIGEST = "20240102T030405Z-aaaaaaaaaaaa", "sha256:" + "ef" * 32
+ENVIRONMENTS: Final = ("dev", "stg", "prd")
+KINDS: Final[Mapping[str, Mapping[str, object]]] = {
+    "public": {},
+    "internal": {"hosts": {}},
+    "worker": {"port": None, "health_path": None, "hosts": {}},
+}
+WITHOUT_POD_KINDS: Final = ["ConfigMap", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"]
+
+Objects = dict[str, dict[str, Any]]
+
+
+def files(kind: str) -> dict[str, str]:
+    """A service's files as the writer would commit them."""
+    return dict(scaffold.files(catalogue.parse(json.dumps(entry("shop", **KINDS[kind]))), LAYOUT))
+
+
+def render(folder: Path, texts: Mapping[str, str], environment: str) -> Objects:
+    """What Argo CD would apply, by kind."""
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    command = [str(KUBECTL), "kustomize", str(folder / "apps" / "shop" / "overlays" / environment)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 — kubectl of this environment
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert len({each["kind"] for each in objects}) == len(objects)
+    return {each["kind"]: each for each in objects}
+
+
+def with_image(texts: dict[str, str], path: str, tag: str = TAG, digest: str = DIGEST) -> dict[str, str]:
+    """The same files after an image has been written, or a pin set."""
+    return {**texts, path: write_entry(texts[path], "shop", tag=tag, digest=digest)}
+
+
+def image_of(objects: Objects) -> str:
+    """The image that would run."""
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return container["image"]
+
+
+def address(environment: str) -> str:
+    """Where an environment pulls from."""
+    images: Any = entry("shop")["images"]
+    return images[environment]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_overlay_renders_valid_objects_before_and_after_its_first_image(
+    tmp_path: Path, kind: str, environment: str
+) -> None:
+    texts = files(kind)
+    before = render(tmp_path, texts, environment)
+    assert image_of(before) == address(environment)
+    written = LAYOUT.overlay_image("shop", "dev") if environment == "dev" else LAYOUT.base_image("shop")
+    after = render(tmp_path, with_image(texts, written), environment)
+    assert image_of(after) == f"{address(environment)}:{TAG}@{DIGEST}"
+    expected = sorted([*WITHOUT_POD_KINDS, "Deployment", *([] if kind == "worker" else ["Service"])])
+    for objects in (before, after):
+        assert sorted(objects) == expected
+        for each in objects.values():
+            assert each["metadata"]["namespace"] == "shop"
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)  # pyright: ignore[reportUnknownMemberType] — untyped
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_pin_wins_over_whatever_is_written_beneath_and_lifting_it_brings_the_newest(tmp_path: Path, environment: str) -> None:
+    texts = with_image(files("public"), LAYOUT.base_image("shop"), BASE_TAG, BASE_DIGEST)
+    texts = with_image(texts, LAYOUT.overlay_image("shop", "dev"))
+    newest = f"{TAG}@{DIGEST}" if environment == "dev" else f"{BASE_TAG}@{BASE_DIGEST}"
+    pinned = with_image(texts, LAYOUT.pin("shop", environment), OLD_TAG, OLD_DIGEST)
+    assert image_of(render(tmp_path, pinned, environment)) == f"{address(environment)}:{OLD_TAG}@{OLD_DIGEST}"
+    assert image_of(render(tmp_path, texts, environment)) == f"{address(environment)}:{newest}"
+    other = ENVIRONMENTS[ENVIRONMENTS.index(environment) - 1]
+    assert OLD_TAG not in image_of(render(tmp_path, pinned, other))
+
+
+def test_the_order_of_the_dev_overlays_components_is_what_makes_its_pin_win(tmp_path: Path) -> None:
+    texts = with_image(files("public"), LAYOUT.overlay_image("shop", "dev"))
+    texts = with_image(texts, LAYOUT.pin("shop", "dev"), OLD_TAG, OLD_DIGEST)
+    overlay = "apps/shop/overlays/dev/kustomization.yaml"
+    assert "  - image\n  - pin\n" in texts[overlay]
+    assert OLD_TAG in image_of(render(tmp_path, texts, "dev"))
+    swapped = {**texts, overlay: texts[overlay].replace("  - image\n  - pin\n", "  - pin\n  - image\n")}
+    assert OLD_TAG not in image_of(render(tmp_path, swapped, "dev"))
+
+
+@cache
+def rendered(kind: str, environment: str, folder: Path) -> Objects:
+    """A rendering that several tests read."""
+    return render(folder, files(kind), environment)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where renderings are kept."""
+    return tmp_path_factory.mktemp("rendered")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pods_pass_restricted_pod_security(shared: Path, kind: str) -> None:
+    """As https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted lists it."""
+    pod = rendered(kind, "prd", shared / kind)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
+    assert {kind for volume in pod["volumes"] for kind in volume.keys() - {"name"}} == {"emptyDir"}
+    (container,) = pod["containers"]
+    security = container["securityContext"]
+    assert security == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+    assert "memory" in container["resources"]["limits"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["serviceAccountName"] == "shop"
+    assert pod["topologySpreadConstraints"]
+
+
+@pytest.mark.parametrize("kind", ["public", "internal"])
+def test_the_service_object_offers_the_port_that_the_edge_binds_to(shared: Path, kind: str) -> None:
+    objects = rendered(kind, "prd", shared / kind)
+    service = objects["Service"]
+    assert service["metadata"]["name"] == "shop"
+    assert service["spec"]["ports"] == [{"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}]
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
+    assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == {"/healthz"}
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_who_may_call_follows_from_the_kind(shared: Path) -> None:
+    policies = {kind: rendered(kind, "prd", shared / kind)["NetworkPolicy"]["spec"] for kind in KINDS}
+    assert policies["public"]["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
+    assert policies["internal"]["ingress"][0]["from"] == [{"namespaceSelector": {}}]
+    assert not policies["worker"].get("ingress")
+    assert all(policy["policyTypes"] == ["Ingress"] for policy in policies.values())
+
+
+def test_overlays_differ_as_environments_do(shared: Path) -> None:
+    bounds = {}
+    for environment in ENVIRONMENTS:
+        objects = rendered("public", environment, shared / "public")
+        scaler = objects["HorizontalPodAutoscaler"]["spec"]
+        bounds[environment] = (scaler["minReplicas"], scaler["maxReplicas"])
+        assert "replicas" not in objects["Deployment"]["spec"]
+        assert scaler["scaleTargetRef"]["name"] == objects["Deployment"]["metadata"]["name"]
+        values = objects["ConfigMap"]["data"]
+        assert values == {"SERVICE": "shop", "ENVIRONMENT": environment, "PUBLIC_HOST": f"shop.{environment}.example.com"}
+        (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": objects["ConfigMap"]["metadata"]["name"]}}]
+    assert bounds == {"dev": (1, 2), "stg": (2, 6), "prd": (2, 6)}
+
+
+def test_environments_come_from_the_catalogue_and_not_from_the_templates() -> None:
+    images = {"qa": "registry.example/qa/shop", "live": "registry.example/live/shop"}
+    service = catalogue.parse(json.dumps(entry("shop", images=images, hosts={})))
+    made = scaffold.files(service, Layout(root="apps/{service}", own_overlay="qa"))
+    assert {path.split("/")[3] for path in made if "/overlays/" in path} == {"qa", "live"}
+    assert "apps/shop/overlays/qa/image/kustomization.yaml" in made
+    assert "apps/shop/overlays/live/image/kustomization.yaml" not in made
+    without = scaffold.files(service, Layout(root="apps/{service}", own_overlay=None))
+    assert [path for path in without if path.endswith("/image/kustomization.yaml")] == ["apps/shop/base/image/kustomization.yaml"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_placeholder_is_left_and_every_file_is_yaml_that_ends_its_line(kind: str) -> None:
+    for path, text in files(kind).items():
+        assert "$" not in text, path
+        assert text.endswith("\n"), path
+        assert max(map(len, text.splitlines())) <= 130, path
+        if path.endswith(".yaml"):
+            assert isinstance(yaml.safe_load(text), dict), path
