@@ -23,10 +23,13 @@ HIGHEST_PORT: Final = 65_535
 # Restricted Pod Security runs containers without NET_BIND_SERVICE: ports below are out of their reach.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 LOWEST_PORT: Final = 1_024
+# Target groups are named after a service; these are not a service's.
+_TAKEN: Final[Mapping[str, str]] = {"argocd-ui": "Argo CD's UI"}
 # https://docs.github.com/en/rest/repos/repos#create-an-organization-repository
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html: HealthCheckPath
-_HEALTH_PATH: Final = re.compile(r"/[\x21-\x7e]{0,1023}")
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html: HealthCheckPath; of its
+# characters those that a path may hold (RFC 3986), for it also stands in the scaffolded manifests.
+_HEALTH_PATH: Final = re.compile(r"/[A-Za-z0-9._~!&'()*+,;=:@%/?-]{0,1023}")
 
 
 class CatalogueError(Exception):
@@ -172,6 +175,8 @@ def _faults(declaration: Declaration) -> Iterable[str]:
         yield f"service name {name!r}: {fault}. Rename the service"
     if name in naming.RESERVED_NAMESPACES or name.startswith("kube-"):
         yield f"service name {name!r} is a namespace of the platform: any other name is allowed. Rename the service"
+    if name in _TAKEN:
+        yield f"service name {name!r} names target groups of {_TAKEN[name]}: any other name is allowed. Rename the service"
     if not _REPOSITORY.fullmatch(declaration.repository):
         yield (
             f"service {name!r} has repository {declaration.repository!r}: letters, digits, '.', '_' and '-', at most 100, are "
@@ -191,7 +196,7 @@ def _faults(declaration: Declaration) -> Iterable[str]:
         yield f"service {name!r} has host {declaration.label!r} but no port: a public service needs one. Set port="
     if declaration.port is not None and not _HEALTH_PATH.fullmatch(declaration.health_path):
         yield (
-            f"service {name!r} has health path {declaration.health_path!r}: a path starting with '/', without spaces, is "
+            f"service {name!r} has health path {declaration.health_path!r}: a path starting with '/', of a URL's characters, is "
             "allowed. Give such a path, for example /healthz"
         )
     if declaration.priority is not None and not LOWEST_SERVICE_PRIORITY <= declaration.priority <= HIGHEST_PRIORITY:

@@ -25,7 +25,8 @@ _FUNCTION_SECONDS: Final = 120
 _VISIBILITY_SECONDS: Final = 6 * _FUNCTION_SECONDS
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html: at most 14 days
 _RETENTION_SECONDS: Final = 14 * 24 * 3600
-_RECEIVES: Final = 5
+# The function puts back what it cannot commit yet, for 20 s doubling to 15 min: ten times outlast an hour without GitHub.
+_RECEIVES: Final = 10
 # Above ten a batch needs a window, which would delay every single push; the function drains the rest itself.
 _BATCH: Final = 10
 # The least that AWS allows. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html

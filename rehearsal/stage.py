@@ -1,5 +1,6 @@
 """The world in a box: emulated accounts, a Git host, a registry door and an edge, with the declared program realised in them."""
 
+import importlib
 import json
 import os
 import platform
@@ -116,7 +117,11 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start every part, with nothing declared yet."""
+        # The SDK takes seconds to import: while the emulators start.
+        imports = threading.Thread(target=importlib.import_module, args=("services",), name="imports")
+        imports.start()
         with ExitStack() as stack:
+            stack.callback(imports.join)
             self.folder = Path(tempfile.mkdtemp(prefix="slipway-rehearsal-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.emulators = stack.enter_context(Emulators(self.folder / "logs"))
