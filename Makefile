@@ -33,7 +33,7 @@ package: $(READY) ## Build the writer function's archives into dist/
 
 .PHONY: test
 test: package ## Run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: lint
 lint: $(READY) ## Check style, types, imports, workflows and YAML

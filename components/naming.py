@@ -15,6 +15,9 @@ _LABEL: Final = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 # A service's name stands inside ECR repositories, roles, pipelines, namespaces and DNS labels. 40 leaves room for every
 # prefix and suffix below in all of them, except the target groups' 32, which `fit` shortens.
 SERVICE_NAME_LENGTH: Final = 40
+# An environment's and a track's name. With a colour of 10, 16 leaves room for the 26 characters that the provider adds to a
+# node group's name of 63. https://docs.aws.amazon.com/eks/latest/APIReference/API_Nodegroup.html
+KEY_LENGTH: Final = 16
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html
 TARGET_GROUP_NAME_LENGTH: Final = 32
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html

@@ -427,7 +427,13 @@ class Settings(_Model):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        faults = [*self._unknown_names(), *self._crossed_tracks(), *self._overlaps(), *self._clusters_and_weights()]
+        faults = [
+            *self._odd_names(),
+            *self._unknown_names(),
+            *self._crossed_tracks(),
+            *self._overlaps(),
+            *self._clusters_and_weights(),
+        ]
         if self.hosted_tracks and self.builds is None:
             faults.append(
                 f"builds is missing, but this stack hosts {', '.join(self.hosted_tracks)}: a hosting stack needs it. "
@@ -442,6 +448,13 @@ class Settings(_Model):
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _odd_names(self) -> Iterable[str]:
+        """Keys that names in AWS are built from: a bad one would be refused half-way."""
+        for kind, names in (("environments", self.environments), ("tracks", self.tracks)):
+            for name in names:
+                if fault := naming.label_fault(name, naming.KEY_LENGTH):
+                    yield f"{kind}.{name} is no name: {fault}. Rename it"
 
     def _unknown_names(self) -> Iterable[str]:
         known = ", ".join(self.environments)

@@ -19,7 +19,8 @@ def declared(*calls: tuple[str, dict[str, Any]]) -> Callable[[Platform], None]:
 
     def services(platform: Platform) -> None:
         for name, arguments in calls:
-            Service(name, ServiceArgs(**{"platform": platform, "repository": "shop", "port": 8080, **arguments}))
+            given: dict[str, Any] = {"repository": "shop", "port": 8080, **arguments}
+            Service(name, ServiceArgs(platform=platform, **given))
 
     return services
 
@@ -33,6 +34,7 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     ("a name too long", declared(("s" * 41, {})), r"it has 41 characters, at most 40 are allowed"),
     ("a platform namespace", declared(("argocd", {})), r"'argocd' is a namespace of the platform"),
     ("a kube- namespace", declared(("kube-shop", {})), r"'kube-shop' is a namespace of the platform"),
+    ("a name of Argo CD's", declared(("argocd-ui", {})), r"'argocd-ui' names target groups of Argo CD's UI: .* Rename"),
     ("the same name twice", declared(("shop", {}), ("shop", {"host": "b"})), r"'shop' is declared twice"),
     (
         "the same host twice",

@@ -51,7 +51,8 @@ def counted(programs: Mapping[str, Program], service: str) -> Counter[str]:
 def with_one_more(name: str = "basket", **arguments: Any) -> Callable[[Platform], None]:  # noqa: ANN401 — ServiceArgs'
     def catalogue(platform: Platform) -> None:
         services(platform)
-        Service(name, ServiceArgs(**{"platform": platform, "repository": name, "port": 8080, **arguments}))
+        given: dict[str, Any] = {"repository": name, "port": 8080, **arguments}
+        Service(name, ServiceArgs(platform=platform, **given))
 
     return catalogue
 

@@ -126,6 +126,21 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
         r"clusters\.blue\.nodes\.instanceTypes are amd64 machines, but images are built for arm64",
     ),
     ("an odd team", changed("slipway:gitops", "team", "The Team"), r"gitops\.team is 'The Team'"),
+    (
+        "a track that is no name",
+        {TRACKS: {**stack_value(TRACKS), "Hot_Fix": {**stack_value(TRACKS)["release"], "applicationBranch": "hotfix"}}},
+        r"tracks\.Hot_Fix is no name: lower-case letters.* Rename it",
+    ),
+    (
+        "an environment that is no name",
+        {
+            ENVIRONMENTS: {
+                **stack_value(ENVIRONMENTS),
+                "acceptance-and-load": {**stack_value(ENVIRONMENTS)["dev"], "cidr": "10.40.0.0/16"},
+            }
+        },
+        r"environments\.acceptance-and-load is no name: it has 19 characters, at most 16 are allowed",
+    ),
     ("an odd version", changed(CLUSTERS, "blue.version", "latest"), r"clusters\.blue\.version is 'latest'"),
     (
         "a retention that AWS has not",

@@ -28,6 +28,7 @@ LONG: Final = 100.0
 _NUMBERS: Final = itertools.count()
 
 
+@cache
 def aws(service: str) -> Any:  # noqa: ANN401 — boto3's clients are made at run time
     """A boto3 client for whatever stands in for AWS."""
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
@@ -102,7 +103,6 @@ class Bench:
     branch: str
     log: io.StringIO
     slept: list[float] = field(default_factory=list[float])
-    clients: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def host(self) -> GitHost:
@@ -111,7 +111,7 @@ class Bench:
 
     def client(self, service: str) -> Any:  # noqa: ANN401 — boto3's clients are made at run time
         """A boto3 client."""
-        return self.clients.setdefault(service, aws(service))
+        return aws(service)
 
     def time(self, seconds: float = 0) -> datetime:
         """A moment before now."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import jwt
 import urllib3
@@ -48,6 +48,12 @@ def key(name: str) -> Key:
     )
     public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Key(private, public)
+
+
+@cache
+def _loaded(name: str) -> rsa.RSAPrivateKey:
+    """The private key by name, read once: its checks take longer than a signature."""
+    return cast("rsa.RSAPrivateKey", serialization.load_pem_private_key(key(name).private_pem, None))
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class World:
         """An App's JSON Web Token, good unless claims say otherwise; None leaves one out."""
         whole = {"iss": str(app), "iat": int(self.now) - 60, "exp": int(self.now) + 540} | claims
         kept = {name: value for name, value in whole.items() if value is not None}
-        return jwt.encode(kept, key(str(app)).private_pem, algorithm="RS256")
+        return jwt.encode(kept, _loaded(str(app)), algorithm="RS256")
 
     def app_token(self, app: int, body: object = None) -> str:
         """An installation token."""
