@@ -7,6 +7,7 @@ All registrations come back with what the engine would have been told about them
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -642,7 +643,7 @@ def _in_this_thread(
         set_all_config(dict(config))
         set_mocks(recorder, project=PROJECT, stack=stack, preview=preview, logger=logger, monitor=monitor)
         try:
-            with _strict_outputs():
+            with _strict_outputs(), _no_collection():
                 loop.run_until_complete(run_pulumi_func(run))
         except Exception as error:
             raise ProgramError(error, tuple(monitor.declared)) from error
@@ -686,6 +687,18 @@ def _strict_outputs() -> Generator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _no_collection() -> Generator[None]:
+    """Let no garbage be looked for meanwhile: a program only makes objects, and looking takes two fifths of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from functions.gitops_writer.catalogue import Catalogue, EntryError, parse
-from tests.functions.kit import aws, entry
+from tests.functions.kit import entry, own
 
 
 def test_an_entry_as_the_components_make_it_is_read_whole() -> None:
@@ -40,7 +40,7 @@ def test_a_value_that_manifests_cannot_carry_is_refused(change: dict[str, object
 
 
 def stubbed(*pages: list[tuple[str, str]]) -> tuple[Any, Stubber]:
-    client = aws("ssm")
+    client = own("ssm")
     stub = Stubber(client)
     for number, page in enumerate(pages):
         parameters = [{"Name": f"/slipway/develop/services/{name}", "Value": value} for name, value in page]
