@@ -180,7 +180,9 @@ class ImageHook(pulumi.ComponentResource):
             f"{name}-writer",
             name=naming.role(args.track_name, "writer"),
             permissions_boundary=args.boundary_arn,
-            assume_role_policy=iam.document(iam.trust_service("lambda.amazonaws.com", account=args.account)),
+            # No condition on the source: no page of AWS's says that Lambda sends one, and a role is passed within its account
+            # only, so there is no deputy to confuse. https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+            assume_role_policy=iam.document(iam.trust_service("lambda.amazonaws.com")),
             opts=own,
         )
         repositories = f"arn:aws:ecr:{args.region}:{args.account}:repository/{naming.repository_prefix(args.track_name)}*"

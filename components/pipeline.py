@@ -157,14 +157,14 @@ class Pipeline(pulumi.ComponentResource):
         registry, builds = args.registry, args.builds
         self.name = naming.pipeline(registry.track, registry.service)
         project, permissions = self._project(name, args)
-        arn = f"arn:aws:codepipeline:{builds.region}:{builds.account}:{self.name}"
         role = aws.iam.Role(
             f"{name}-pipeline",
             name=naming.role(registry.track, registry.service, "pipeline"),
             permissions_boundary=builds.boundary_arn,
-            assume_role_policy=iam.document(
-                iam.trust_service("codepipeline.amazonaws.com", account=builds.account, source_arn=arn)
-            ),
+            # As AWS's own page has it, without a condition on the source: none says that CodePipeline sends one, and a role is
+            # passed within its account only.
+            # https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-create-service-role-cli.html
+            assume_role_policy=iam.document(iam.trust_service("codepipeline.amazonaws.com")),
             opts=pulumi.ResourceOptions(parent=self),
         )
         policy = aws.iam.RolePolicy(
