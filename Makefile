@@ -33,7 +33,11 @@ package: $(READY) ## Build the writer function's archives into dist/
 
 .PHONY: test
 test: package ## Run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+.PHONY: test-slow
+test-slow: package ## Run the tests that take long by their nature
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 .PHONY: lint
 lint: $(READY) ## Check style, types, imports, workflows and YAML

@@ -97,7 +97,7 @@ class EdgeDoor:
         self._authority = Authority(self._folder)
         self._server = Server(self._answer, self._gate)
         self.url = f"http://127.0.0.1:{self._server.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="edge-door")
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="edge-door")
         self._thread.start()
         return self
 

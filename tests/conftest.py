@@ -1,18 +1,44 @@
-"""Shared by all tests: the three programs, each evaluated once a session."""
+"""Shared by all tests: the three programs, each evaluated once a process."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import settings
 
-from rehearsal.program import Program, evaluate
+if TYPE_CHECKING:
+    from rehearsal.program import Program
+
+# Imports of the SDK and of hypothesis stand inside functions: the process that only hands tests out needs neither.
 
 STACKS = ("dev", "stg", "prd")
 
-# Enough to find what these properties can break by; `--hypothesis-profile=default` looks longer. A slow machine is no fault.
-settings.register_profile("suite", max_examples=40, deadline=None)
-settings.load_profile("suite")
+
+def pytest_collection() -> None:
+    """Let hypothesis look long enough to find what a property can break by; `--hypothesis-profile=default` looks longer."""
+    from hypothesis import settings  # noqa: PLC0415 — see above
+
+    settings.register_profile("suite", max_examples=40, deadline=None)
+    settings.load_profile("suite")
+
+
+# What takes long by its nature: real builds, emulators' starts and ends, days of promotions and releases over real Git.
+SLOW: Final = (
+    "functions/test_package.py",
+    "rehearsal/builds/test_image.py",
+    "rehearsal/cloud/test_emulators.py",
+    "scaffold_repository/test_release.py",
+    "scaffold_repository/test_verify.py",
+)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make test-slow`."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:
@@ -22,12 +48,16 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def programs() -> Mapping[str, Program]:
+def programs() -> "Mapping[str, Program]":
     """What each stack declares, as the stack files stand."""
+    from rehearsal.program import evaluate  # noqa: PLC0415 — see above
+
     return {stack: evaluate(stack) for stack in STACKS}
 
 
 @pytest.fixture(scope="session")
-def previews() -> Mapping[str, Program]:
+def previews() -> "Mapping[str, Program]":
     """The same as a first preview sees it: every output unknown."""
+    from rehearsal.program import evaluate  # noqa: PLC0415 — see above
+
     return {stack: evaluate(stack, preview=True) for stack in STACKS}

@@ -57,7 +57,7 @@ class GitHost:
         self.url = self._hub.url = f"http://127.0.0.1:{self._server.port}"
         # Parsing the schema takes a second: done beside whatever is set up next, so that no first request pays for it.
         self._threads = [
-            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="githost"),
+            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="githost"),
             threading.Thread(target=graphql_api.warm, name="githost-schema"),
         ]
         for thread in self._threads:

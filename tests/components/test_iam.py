@@ -64,7 +64,6 @@ def findings(carried: Mapping[str, tuple[str, Mapping[str, Any]]]) -> list[str]:
     return [f"{names[match.path[1]]}: {match.rule.id} {match.message}" for match in matches]
 
 
-@pytest.mark.xdist_group("cfn-lint")  # it loads for seconds: once
 def test_cfn_lint_finds_nothing_in_any_document(every: Sequence[Document]) -> None:
     kinds = {each.declared.type for each in every}
     assert kinds == set(CARRIERS)
@@ -101,7 +100,6 @@ def planted() -> Sequence[str]:
     return findings({f"fault {number}": (type_, document) for number, (type_, document, _) in enumerate(PLANTED)})
 
 
-@pytest.mark.xdist_group("cfn-lint")
 @pytest.mark.parametrize("number", range(len(PLANTED)), ids=[f"{case[2]} {case[0]}" for case in PLANTED])
 def test_cfn_lint_finds_what_is_planted(number: int, planted: Sequence[str]) -> None:
     assert any(found.startswith(f"fault {number}: {PLANTED[number][2]} ") for found in planted), planted

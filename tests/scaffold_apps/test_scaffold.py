@@ -50,7 +50,7 @@ def render(folder: Path, texts: Mapping[str, str], environment: str) -> Objects:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 — kubectl of this environment
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
-    objects = list(yaml.safe_load_all(done.stdout))
+    objects = list(yaml.load_all(done.stdout, yaml.CSafeLoader))
     assert len({each["kind"] for each in objects}) == len(objects)
     return {each["kind"]: each for each in objects}
 
