@@ -148,12 +148,7 @@ class Cluster(pulumi.ComponentResource):
         ]
         self._preview_rights(name)
         base = [nodes, *addons]
-        self.ready = [
-            *base,
-            self._load_balancer_controller(name, args, base),
-            self._external_secrets(name, args, base),
-            self._autoscaler(name, args, base),
-        ]
+        self.ready = [*base, *self._controllers(name, args, base)]
         self.register_outputs({"name": self.name})
 
     def _arn(self, args: ClusterArgs) -> str:
@@ -313,74 +308,75 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=parent or self, provider=self.provider, depends_on=after),
         )
 
-    def _load_balancer_controller(
-        self, name: str, args: ClusterArgs, base: Sequence[pulumi.Resource]
+    def _controller(  # noqa: PLR0913 — the parts of a controller
+        self,
+        name: str,
+        args: ClusterArgs,
+        chart: charts.Chart,
+        *,
+        namespace: str,
+        statements: Sequence[iam.Statement],
+        values: Mapping[str, Any],
+        after: Sequence[pulumi.Resource],
     ) -> kubernetes.helm.v3.Release:
-        account = "aws-load-balancer-controller"
-        identity = self._identity(
-            f"{name}-load-balancer-controller",
-            args,
-            namespace="kube-system",
-            service_account=account,
-            statements=load_balancer_controller_statements(args.account, args.region, self.name),
-            after=base,
-        )
+        """A controller of AWS resources: its identity, and its chart, which names the service account after itself."""
+        identity = self._identity(name, args, namespace=namespace, service_account=chart.name, statements=statements, after=after)
         return self.release(
-            f"{name}-load-balancer-controller",
-            charts.LOAD_BALANCER_CONTROLLER,
-            namespace="kube-system",
-            values=charts.load_balancer_controller_values(
-                cluster=self.name,
-                region=args.region,
-                vpc_id=args.network.vpc_id,
-                service_account=account,
-                replicas=_REPLICAS,
+            name,
+            chart,
+            namespace=namespace,
+            values=values,
+            after=[*after, identity],
+            # kube-system is there already.
+            create_namespace=namespace != "kube-system",
+        )
+
+    def _controllers(self, name: str, args: ClusterArgs, after: Sequence[pulumi.Resource]) -> Sequence[pulumi.Resource]:
+        """What the flow needs of a cluster beside EKS's own add-ons."""
+        where = f"arn:aws:secretsmanager:{args.region}:{args.account}:secret"
+        return [
+            self._controller(
+                f"{name}-load-balancer-controller",
+                args,
+                charts.LOAD_BALANCER_CONTROLLER,
+                namespace="kube-system",
+                statements=load_balancer_controller_statements(args.account, args.region, self.name),
+                values=charts.load_balancer_controller_values(
+                    cluster=self.name,
+                    region=args.region,
+                    vpc_id=args.network.vpc_id,
+                    service_account=charts.LOAD_BALANCER_CONTROLLER.name,
+                    replicas=_REPLICAS,
+                ),
+                after=after,
             ),
-            after=[*base, identity],
-        )
-
-    def _external_secrets(self, name: str, args: ClusterArgs, base: Sequence[pulumi.Resource]) -> kubernetes.helm.v3.Release:
-        account = "external-secrets"
-        identity = self._identity(
-            f"{name}-external-secrets",
-            args,
-            namespace="external-secrets",
-            service_account=account,
-            statements=[
-                iam.allow(
-                    "ReadPlatformSecrets",
-                    actions=["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
-                    resources=[f"arn:aws:secretsmanager:{args.region}:{args.account}:secret:{naming.argocd_secret('*')}"],
-                )
-            ],
-            after=base,
-        )
-        return self.release(
-            f"{name}-external-secrets",
-            charts.EXTERNAL_SECRETS,
-            namespace="external-secrets",
-            values=charts.external_secrets_values(service_account=account, replicas=_REPLICAS),
-            after=[*base, identity],
-            create_namespace=True,
-        )
-
-    def _autoscaler(self, name: str, args: ClusterArgs, base: Sequence[pulumi.Resource]) -> kubernetes.helm.v3.Release:
-        account = "cluster-autoscaler"
-        identity = self._identity(
-            f"{name}-cluster-autoscaler",
-            args,
-            namespace="kube-system",
-            service_account=account,
-            statements=autoscaler_statements(args.account, args.region, self.name),
-            after=base,
-        )
-        return self.release(
-            f"{name}-cluster-autoscaler",
-            charts.CLUSTER_AUTOSCALER,
-            namespace="kube-system",
-            values=charts.cluster_autoscaler_values(cluster=self.name, region=args.region, service_account=account),
-            after=[*base, identity],
-        )
+            self._controller(
+                f"{name}-external-secrets",
+                args,
+                charts.EXTERNAL_SECRETS,
+                namespace="external-secrets",
+                statements=[
+                    iam.allow(
+                        "ReadPlatformSecrets",
+                        actions=["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+                        resources=[f"{where}:{naming.argocd_secret('*')}"],
+                    )
+                ],
+                values=charts.external_secrets_values(service_account=charts.EXTERNAL_SECRETS.name, replicas=_REPLICAS),
+                after=after,
+            ),
+            self._controller(
+                f"{name}-cluster-autoscaler",
+                args,
+                charts.CLUSTER_AUTOSCALER,
+                namespace="kube-system",
+                statements=autoscaler_statements(args.account, args.region, self.name),
+                values=charts.cluster_autoscaler_values(
+                    cluster=self.name, region=args.region, service_account=charts.CLUSTER_AUTOSCALER.name
+                ),
+                after=after,
+            ),
+        ]
 
     def _preview_rights(self, name: str) -> None:
         """Let previews try what the program declares, and see to it that they only try.
