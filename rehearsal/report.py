@@ -34,6 +34,9 @@ STAND_INS: Final[Mapping[str, str]] = {
     "GitHub Actions": "the GitOps repository's own workflows are read and their steps run here",
     "The public base image": "no public registry is reached: it is made of this machine's static busybox",
     "Lambda's Python": "functions run on this machine's interpreter, from the very archive that is declared",
+    "A build machine of its own for every build": (
+        "builds share this one: buildah asks for layers where another service's build has put them, and is refused"
+    ),
     "Signatures of AWS requests": "who a key belongs to is looked up; the signature is not checked",
     "Service control policies and session policies": "not judged: the program declares none",
     "Retries of EventBridge, concurrency of the queue's mapping": "one try, and one poller: ministack knows no more",

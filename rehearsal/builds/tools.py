@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# Program, and the Debian or Ubuntu package that brings it.
-_TOOLS: Final[Mapping[str, str]] = {"buildah": "buildah", "skopeo": "skopeo", "busybox": "busybox-static"}
+PACKAGES: Final[Mapping[str, str]] = {"buildah": "buildah", "skopeo": "skopeo", "busybox": "busybox-static"}
+"""Program, and the Debian or Ubuntu package that brings it."""
+
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHIMS: Final = Path(__file__).with_name("bin")
 
@@ -41,7 +42,7 @@ def ensure_tools(say: Callable[[str], None], *, path: str = _SYSTEM_PATH, as_roo
     Raises:
         ToolError: something is missing and cannot be installed here.
     """
-    missing = sorted(package for tool, package in _TOOLS.items() if not shutil.which(tool, path=path))
+    missing = sorted(package for tool, package in PACKAGES.items() if not shutil.which(tool, path=path))
     if not missing:
         return
     command = f"apt-get install --no-install-recommends {' '.join(missing)}"
@@ -66,7 +67,7 @@ def ensure_tools(say: Callable[[str], None], *, path: str = _SYSTEM_PATH, as_roo
         if process.returncode:
             msg = f"apt-get {arguments[0]} ended with {process.returncode}, see its output above. By hand, as root: {command}"
             raise ToolError(msg)
-    if absent := sorted(tool for tool in _TOOLS if not shutil.which(tool, path=path)):
+    if absent := sorted(tool for tool in PACKAGES if not shutil.which(tool, path=path)):
         msg = f"apt-get has installed {', '.join(missing)}, and still {', '.join(absent)} is not on {path}"
         raise ToolError(msg)
 
