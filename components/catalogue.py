@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pulumi
+
 from components import naming
 from components.settings import Settings
 
@@ -32,7 +34,7 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HEALTH_PATH: Final = re.compile(r"/[A-Za-z0-9._~!&'()*+,;=:@%/?-]{0,1023}")
 
 
-class CatalogueError(Exception):
+class CatalogueError(pulumi.RunError):
     """Services that must not be declared so. Each line reads: what, got; allowed; fix."""
 
 

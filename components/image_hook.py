@@ -41,7 +41,7 @@ _DELIVERY: Final[aws.cloudwatch.EventTargetRetryPolicyArgsDict] = {
 }
 
 
-class ArchiveMissingError(Exception):
+class ArchiveMissingError(pulumi.RunError):
     """The writer function has not been packaged."""
 
 

@@ -69,8 +69,11 @@ ConnectionArn = Annotated[
 Weight = Annotated[int, Field(ge=0, le=FULL_WEIGHT)]
 
 
-class SettingsError(Exception):
-    """A setting that must not be acted on. Each line reads: what, got; allowed; fix."""
+class SettingsError(pulumi.RunError):
+    """A setting that must not be acted on. Each line reads: what, got; allowed; fix.
+
+    A `RunError`: the engine shows the message alone, without the way through the program.
+    """
 
 
 class _Model(BaseModel):
@@ -513,7 +516,11 @@ class Settings(_Model):
             )
         for colour in self.clusters:
             # The target group's and cluster's names are built from it.
-            if fault := naming.label_fault(colour, 10):
+            fault = naming.label_fault(colour, 10)
+            if fault is None and "-" in colour:
+                # `shop` in blue-green and `shop-blue` in green would want one target group.
+                fault = "a hyphen is not allowed"
+            if fault:
                 yield f"clusters.{colour} is no colour: {fault}. Rename it, for example blue or green"
             wanted = self.builds.architecture if self.builds else self.clusters[colour].nodes.architecture
             if self.clusters[colour].nodes.architecture != wanted and self._runs_own_images():

@@ -9,6 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
+from components.settings import SettingsError
 from rehearsal.builds import ToolError
 from rehearsal.play import Play, prepare
 from rehearsal.program import ROOT, ProgramError
@@ -41,7 +42,7 @@ def main() -> int:
                 Play(stage=stage, progress=progress).run()
             finally:
                 findings = gather(stage)
-    except (StageError, ToolError, ProgramError) as error:
+    except (SettingsError, StageError, ToolError, ProgramError) as error:
         failure = str(error)
     except Exception:  # noqa: BLE001 — whatever it is, the report says it and the exit status is 1
         failure = traceback.format_exc()

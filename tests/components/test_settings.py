@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import pulumi
 import pytest
 
 from rehearsal.program import Imagined, ProgramError, evaluate, stack_config
@@ -141,6 +142,11 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
         },
         r"environments\.acceptance-and-load is no name: it has 19 characters, at most 16 are allowed",
     ),
+    (
+        "a colour with a hyphen",
+        {CLUSTERS: {"blue-green": {"version": "1.34", "weight": 100}}},
+        r"clusters\.blue-green is no colour: a hyphen is not allowed",
+    ),
     ("an odd version", changed(CLUSTERS, "blue.version", "latest"), r"clusters\.blue\.version is 'latest'"),
     (
         "a retention that AWS has not",
@@ -185,3 +191,9 @@ def test_builds_where_nothing_is_hosted_are_refused() -> None:
     config = {"slipway:builds": stack_value("slipway:builds")}
     with pytest.raises(ProgramError, match="builds is set, but this stack hosts no track"):
         evaluate("prd", config=config)
+
+
+def test_a_refusal_is_shown_without_the_way_through_the_program() -> None:
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", config={"slipway:colour": "red"})
+    assert isinstance(caught.value.cause, pulumi.RunError)
