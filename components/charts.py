@@ -18,12 +18,14 @@ class Chart:
 
     Attributes:
         name: Name in its repository.
+        release: Name that it is installed under; what it makes is named after that.
         version: Version of the chart.
         repository: Address of the Helm repository.
         source: Where its values.yaml was read.
     """
 
     name: str
+    release: str
     version: str
     repository: str
     source: str
@@ -31,24 +33,28 @@ class Chart:
 
 ARGO_CD: Final = Chart(
     name="argo-cd",
+    release="argocd",
     version="10.1.1",  # Argo CD 3.4.4
     repository="https://argoproj.github.io/argo-helm",
     source="https://github.com/argoproj/argo-helm/blob/argo-cd-10.1.1/charts/argo-cd/values.yaml",
 )
 LOAD_BALANCER_CONTROLLER: Final = Chart(
     name="aws-load-balancer-controller",
+    release="aws-load-balancer-controller",
     version="3.5.0",
     repository="https://aws.github.io/eks-charts",
     source="https://github.com/kubernetes-sigs/aws-load-balancer-controller/blob/v3.5.0/helm/aws-load-balancer-controller/values.yaml",
 )
 EXTERNAL_SECRETS: Final = Chart(
     name="external-secrets",
+    release="external-secrets",
     version="2.9.0",
     repository="https://charts.external-secrets.io",
     source="https://github.com/external-secrets/external-secrets/blob/v2.9.0/deploy/charts/external-secrets/values.yaml",
 )
 CLUSTER_AUTOSCALER: Final = Chart(
     name="cluster-autoscaler",
+    release="cluster-autoscaler",
     version="9.59.0",  # cluster-autoscaler 1.35
     repository="https://kubernetes.github.io/autoscaler",
     source="https://github.com/kubernetes/autoscaler/blob/cluster-autoscaler-chart-9.59.0/cluster-autoscaler/charts/cluster-autoscaler/values.yaml",

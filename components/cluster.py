@@ -296,7 +296,7 @@ class Cluster(pulumi.ComponentResource):
         """
         return kubernetes.helm.v3.Release(
             name,
-            name="argocd" if chart is charts.ARGO_CD else chart.name,
+            name=chart.release,
             chart=chart.name,
             version=chart.version,
             repository_opts={"repo": chart.repository},

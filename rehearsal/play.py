@@ -14,7 +14,7 @@ from components import naming
 from rehearsal.builds import ensure_tools
 from rehearsal.program import Program, evaluate
 from rehearsal.progress import Progress, Step
-from rehearsal.stage import STACKS, Built, Stage, StageError
+from rehearsal.stage import REVIEWER, STACKS, Built, Stage, StageError
 
 SERVICE, WORKER = "storefront", "invoices"
 _PAGE = "www/index.html"
@@ -367,7 +367,7 @@ class Play:
         }
 
     def _body(self, number: str) -> str:
-        return str(self.stage.api("bob", "GET", f"/repos/{self.stage.gitops}/pulls/{number}")["body"])
+        return str(self.stage.api(REVIEWER, "GET", f"/repos/{self.stage.gitops}/pulls/{number}")["body"])
 
     def _subject(self, branch: str) -> str:
         stage = self.stage

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -587,11 +587,6 @@ def _fronts(settings: Mapping[str, Settings]) -> Mapping[str, Front]:
         )
         for name, each in settings.items()
     }
-
-
-def rendered_images(rendered: str) -> Sequence[str]:
-    """Every image that a rendered overlay names."""
-    return [line.partition("image:")[2].strip() for line in rendered.splitlines() if line.strip().startswith("image:")]
 
 
 __all__ = ["APPS", "DEVELOPER", "REVIEWER", "STACKS", "Built", "Stage", "StageError", "parse_stack"]
