@@ -11,6 +11,7 @@ from rehearsal.program import Created, Request
 
 if TYPE_CHECKING:
     from rehearsal.githost import GitHost
+    from rehearsal.lab.clusters import Clusters
 
 
 class RealiseError(Exception):
@@ -23,6 +24,19 @@ class Place:
 
     account: str
     region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What a provider was configured with, as far as it decides where its resources are.
+
+    Attributes:
+        place: Account that its credentials are of, and region.
+        provider: Its configuration, such as `kubeconfig`.
+    """
+
+    place: Place
+    provider: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +175,9 @@ class Ask:
         emulators: Where it is made.
         owner: GitHub organization that the stack acts in.
         host: The Git host that stands in for GitHub, if there is one.
+        lab: The control planes that stand in for EKS, if there are any.
+        old: The properties as they were, where a resource is updated.
+        provider: Configuration of the provider that was asked.
     """
 
     request: Request
@@ -168,6 +185,9 @@ class Ask:
     emulators: Emulators
     owner: str = ""
     host: "GitHost | None" = None
+    lab: "Clusters | None" = None
+    old: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    provider: Mapping[str, Any] = field(default_factory=dict[str, Any])
     inputs: Inputs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -185,6 +205,32 @@ class Ask:
             msg = "no Git host stands in for GitHub: give the world one"
             raise RealiseError(msg)
         return self.host
+
+    @property
+    def clusters(self) -> "Clusters":
+        """The lab's control planes.
+
+        Raises:
+            RealiseError: there are none.
+        """
+        if self.lab is None:
+            msg = "no control plane stands in for EKS: give the world a lab"
+            raise RealiseError(msg)
+        return self.lab
+
+    def changed(self, *keys: str) -> bool:
+        """Whether any of the properties is another than it was; reads nothing."""
+        return any(not same(self.old.get(key), self.request.inputs.get(key)) for key in keys)
+
+    def find(self, service: str, operation: str, *missing: str, emulator: str = "", **parameters: Any) -> dict[str, Any] | None:  # noqa: ANN401 — as `call`
+        """As `call`, for what may be gone: None where the answer is one of the error codes `missing`."""
+        try:
+            return self.call(service, operation, emulator=emulator, **parameters)
+        except RealiseError as error:
+            code = str(getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", ""))
+            if code in missing:
+                return None
+            raise
 
     def call(self, service: str, operation: str, *, emulator: str = "", **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 — the API's own
         """Call `operation` (boto3's name, such as `create_queue`) in the resource's account and region.
@@ -242,6 +288,7 @@ class Ask:
 
 Creator = Callable[[Ask], Created]
 Reader = Callable[[Ask, str], Mapping[str, Any] | None]
+Updater = Callable[[Ask, str], Created]
 Deleter = Callable[[Ask, str], None]
 
 
@@ -251,18 +298,104 @@ class Row:
 
     Attributes:
         create: Makes the resource and answers with id and outputs.
-        read: Looks it up by its id: its properties as they are now, None if it is gone. For stand-in providers of the engine.
-        update: Applies changed inputs to the resource with an id, likewise.
-        delete: Takes it away, likewise.
+        read: Looks it up by its id: its properties as they are now, in the names and shapes of `create`'s inputs and
+            outputs; None if it is gone. A property that cannot be read back is absent. From an id alone too (an import).
+        update: Applies changed inputs to the resource with an id; without it, every change is a replacement.
+        delete: Takes it away; what is gone already is no error.
+        replaces: Inputs that cannot be changed in place.
+        check: Why it would be refused, seen without making it; without it, `create` is tried up to its first call that makes
+            something.
     """
 
     create: Creator
     read: Reader | None = None
-    update: Callable[[Ask, str], Created] | None = None
+    update: Updater | None = None
     delete: Deleter | None = None
+    replaces: frozenset[str] = frozenset()
+    check: Callable[[Ask], Sequence[str]] | None = None
 
 
 Rows = Mapping[str, Row]
+
+
+class _Enough(Exception):  # noqa: N818 — no error: the end of a trial
+    """A trial has come to a call that would make or need something."""
+
+
+class _Trial(Ask):
+    """An ask that holds calls to the service model and makes none."""
+
+    def call(self, service: str, operation: str, *, emulator: str = "", **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 — as `Ask.call`
+        where = emulator or SERVED_BY[service]
+        client = self.emulators.client(service, self.place.account, self.place.region, emulator=where)
+        found = shapes.faults(client.meta.service_model, client.meta.method_to_api_mapping[operation], parameters)
+        if found:
+            msg = f"AWS would refuse {service}:{operation}: {'; '.join(found)}"
+            raise RealiseError(msg)
+        raise _Enough
+
+    def assumed_by(self, role_arn: str, service: str, source_arn: str) -> None:
+        """The role may not be there yet."""
+
+    def introduce_role(self, role_arn: str) -> None:
+        """Likewise."""
+
+
+def tried(row: Row, ask: Ask) -> Sequence[str]:
+    """Why `row` would not make what is asked, without making it."""
+    trial = _Trial(
+        request=ask.request,
+        place=ask.place,
+        emulators=ask.emulators,
+        owner=ask.owner,
+        # Nothing but AWS's calls is held back: what is made elsewhere must not be reached.
+        host=None,
+        lab=None,
+        provider=ask.provider,
+    )
+    if not ask.request.type.startswith("aws:") or ask.request.type.startswith("aws:eks/"):
+        return ()
+    try:
+        row.create(trial)
+    except _Enough:
+        return ()
+    except RealiseError as error:
+        return (str(error),)
+    return ()
+
+
+def same(one: Any, other: Any) -> bool:  # noqa: ANN401 — JSON
+    """Whether two values of a property mean the same: documents by what they say, lists of plain values as sets, 1 as "1"."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        left, right = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
+        return all(same(left.get(key), right.get(key)) for key in {*left, *right})
+    if isinstance(one, list) and isinstance(other, list):
+        pair = (cast("list[Any]", one), cast("list[Any]", other))
+        if len(pair[0]) != len(pair[1]):
+            return False
+        if not any(isinstance(each, (list, Mapping)) for half in pair for each in half):
+            first, second = (sorted(map(_plain, half)) for half in pair)
+            return first == second
+        return all(same(*each) for each in zip(*pair, strict=True))
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or _parsed(one) == _parsed(other) != None  # noqa: E711 — a comparison chain
+    empty = (None, "", [], {})
+    return (one in empty and other in empty) or _plain(one) == _plain(other)
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 — JSON
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401 — JSON
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def tag_list(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
@@ -278,5 +411,8 @@ __all__ = [
     "RealiseError",
     "Row",
     "Rows",
+    "Where",
+    "same",
     "tag_list",
+    "tried",
 ]

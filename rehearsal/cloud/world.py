@@ -1,20 +1,22 @@
 """The world of emulated accounts: each registration becomes a resource in its stack's account, by the one table."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rehearsal.cloud.emulators import Emulators
-from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Rows
+from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Row, Rows, Where, tried
 from rehearsal.cloud.table import TABLE, why_not_emulated
 from rehearsal.program import Created, Imagined, Request, stack_config
 
 if TYPE_CHECKING:
     from rehearsal.githost import GitHost
+    from rehearsal.lab.clusters import Clusters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class CloudWorld:
         emulators: Emulators,
         *,
         github: "GitHost | None" = None,
+        lab: "Clusters | None" = None,
         table: Rows = TABLE,
         places: Mapping[str, Place] | None = None,
     ) -> None:
@@ -61,6 +64,7 @@ class CloudWorld:
         Args:
             emulators: Running emulators.
             github: What stands in for GitHub; without it what is declared there is only imagined.
+            lab: What stands in for EKS; likewise.
             table: How types are realised.
             places: Account and region by stack; as in the stack files unless given.
         """
@@ -68,8 +72,8 @@ class CloudWorld:
         self.realised: list[Realised] = []
         self.imagined: list[NotEmulated] = []
         self.left: list[Left] = []
-        self._github = github
-        self._table = table if github else {type_: row for type_, row in table.items() if not type_.startswith("github:")}
+        self._github, self._lab = github, lab
+        self._table = {type_: row for type_, row in table.items() if _stands(type_, github=bool(github), lab=bool(lab))}
         self._places = dict(places or {})
         self._lock = threading.Lock()
 
@@ -80,29 +84,20 @@ class CloudWorld:
                 self._places[stack] = place_of(stack)
             return self._places[stack]
 
-    def create(self, request: Request) -> Created:
-        """Make the resource in its stack's account.
+    def create(self, request: Request, *, where: Where | None = None) -> Created:
+        """Make the resource in its stack's account, or in another place.
 
         Raises:
             RealiseError: it cannot be made as declared, or its type is neither in the table nor listed as not emulated.
         """
-        row = self._table.get(request.type)
+        row = self.row(request.type)
         if row is None:
             return self._imagine(request)
-        ask = Ask(
-            request=request,
-            place=self.place(request.stack),
-            emulators=self.emulators,
-            owner=stack_config(request.stack).get("github:owner", "") if request.type.startswith("github:") else "",
-            host=self._github,
-        )
+        ask = self._ask(request, where)
         began = time.perf_counter()
-        try:
+        with _named(request):
             created = row.create(ask)
             _all_read(ask)
-        except RealiseError as error:
-            msg = f"{request.type} {request.name!r} of {request.stack}: {error}"
-            raise RealiseError(msg) from error
         seconds = time.perf_counter() - began
         with self._lock:
             self.realised.append(
@@ -114,9 +109,85 @@ class CloudWorld:
                     self.left.append(left)
         return created
 
-    def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, request: Request, id_: str, *, where: Where | None = None) -> Mapping[str, Any] | None:
+        """What stands under an id: its properties, as far as they can be read back; None if it is gone.
+
+        Args:
+            request: The resource; its inputs are what is known of it, none for an import.
+            id_: Its physical id.
+            where: What the provider was configured with; the stack's own place unless given.
+
+        Raises:
+            RealiseError: it cannot be read.
+        """
+        row = self.row(request.type)
+        if row is None or row.read is None:
+            return request.inputs
+        with _named(request):
+            return row.read(self._ask(request, where), id_)
+
+    def update(self, request: Request, id_: str, old: Mapping[str, Any], *, where: Where | None = None) -> Created:
+        """Change a resource from the inputs `old` to the request's.
+
+        Raises:
+            RealiseError: it cannot be changed as declared.
+        """
+        row = self.row(request.type)
+        if row is None or row.update is None:
+            return Created(id=id_, outputs=request.inputs)
+        ask = self._ask(request, where, old)
+        with _named(request):
+            return row.update(ask, id_)
+
+    def delete(self, request: Request, id_: str, *, where: Where | None = None) -> None:
+        """Take a resource away; what is gone already is no error.
+
+        Raises:
+            RealiseError: it cannot be taken away.
+        """
+        row = self.row(request.type)
+        if row is not None and row.delete is not None:
+            with _named(request):
+                row.delete(self._ask(request, where), id_)
+
+    def check(self, request: Request, *, where: Where | None = None) -> Sequence[str]:
+        """Why a resource would be refused, as far as that is known without making anything.
+
+        The call that would make it is held to AWS's service model; an object for a cluster is tried there.
+        """
+        row = self.row(request.type)
+        if row is None:
+            return ()
+        ask = self._ask(request, where)
+        if row.check is not None:
+            return row.check(ask)
+        return tried(row, ask)
+
+    def row(self, type_: str) -> Row | None:
+        """How a type is realised here; None if it is only imagined."""
+        return self._table.get(type_)
+
+    def _ask(self, request: Request, where: Where | None, old: Mapping[str, Any] | None = None) -> Ask:
+        return Ask(
+            request=request,
+            place=where.place if where else self.place(request.stack),
+            provider=where.provider if where else {},
+            emulators=self.emulators,
+            owner=self._owner(request, where),
+            host=self._github,
+            lab=self._lab,
+            old=old or {},
+        )
+
+    @staticmethod
+    def _owner(request: Request, where: Where | None) -> str:
+        if not request.type.startswith("github:"):
+            return ""
+        return str(where.provider.get("owner", "")) if where else stack_config(request.stack).get("github:owner", "")
+
+    def call(self, stack: str, token: str, args: Mapping[str, Any], *, where: Where | None = None) -> dict[str, Any]:
         """Answer a provider function from the stack's account; those that no emulator serves are imagined."""
-        place = self.place(stack)
+        place = where.place if where else self.place(stack)
         match token:
             case "aws:index/getCallerIdentity:getCallerIdentity":
                 caller = self.emulators.client("sts", place.account, place.region).get_caller_identity()
@@ -127,12 +198,11 @@ class CloudWorld:
                     "userId": caller["UserId"],
                 }
             case "aws:route53/getZone:getZone":
-                return self._zone(stack, args)
+                return self._zone(place, args)
             case _:
                 return Imagined(account=place.account, region=place.region).call(stack, token, args)
 
-    def _zone(self, stack: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        place = self.place(stack)
+    def _zone(self, place: Place, args: Mapping[str, Any]) -> dict[str, Any]:
         name, private = str(args["name"]).rstrip("."), bool(args.get("privateZone", False))
         zones = self.emulators.client("route53", place.account, place.region).list_hosted_zones()["HostedZones"]
         found = [each for each in zones if each["Name"] == f"{name}." and each["Config"]["PrivateZone"] == private]
@@ -158,6 +228,23 @@ class CloudWorld:
         with self._lock:
             self.imagined.append(NotEmulated(stack=request.stack, type=request.type, name=request.name, reason=reason))
         return Imagined(account=place.account, region=place.region).create(request)
+
+
+def _stands(type_: str, *, github: bool, lab: bool) -> bool:
+    """Whether what a type is made in is there."""
+    if type_.startswith("github:"):
+        return github
+    return lab or not type_.startswith(("aws:eks/", "eks:", "kubernetes:"))
+
+
+@contextlib.contextmanager
+def _named(request: Request) -> Generator[None]:
+    """Say of whom a refusal speaks."""
+    try:
+        yield
+    except RealiseError as error:
+        msg = f"{request.type} {request.name!r} of {request.stack}: {error}"
+        raise RealiseError(msg) from error
 
 
 def place_of(stack: str) -> Place:
