@@ -402,6 +402,16 @@ def _address(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
     return {"allocationId": f"eipalloc-{request.name}", "publicIp": "198.51.100.7"}
 
 
+def _launch_template(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del request, where
+    return {"defaultVersion": 1, "latestVersion": 1}
+
+
+def _record(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
+    del where
+    return {"fqdn": str(request.inputs["name"]).rstrip(".")}
+
+
 def _bucket(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
     del request
     return {"bucket": where["name"], "bucketRegionalDomainName": "{name}.s3.{region}.amazonaws.com".format_map(where)}
@@ -428,9 +438,11 @@ _EXTRA: Final[Mapping[str, Callable[[Request, Mapping[str, str]], dict[str, Any]
     "aws:acm/certificate:Certificate": _certificate,
     "aws:acm/certificateValidation:CertificateValidation": _validation,
     "aws:ec2/eip:Eip": _address,
+    "aws:ec2/launchTemplate:LaunchTemplate": _launch_template,
     "aws:ecr/repository:Repository": _repository,
     "aws:lb/loadBalancer:LoadBalancer": _load_balancer,
     "aws:lb/targetGroup:TargetGroup": _target_group,
+    "aws:route53/record:Record": _record,
     "aws:s3/bucket:Bucket": _bucket,
     "aws:sqs/queue:Queue": _queue,
     "eks:index:Cluster": _cluster,
