@@ -107,14 +107,14 @@ class Engine:
         plugins: Folder of what the engine finds in front of all else.
         folder: Project, state and logs; new and empty.
         accounts: Whose credentials each stack is run with.
-        regions: Their regions.
+        extra: More of the environment.
     """
 
     pulumi: Path
     plugins: Path
     folder: Path
     accounts: Mapping[str, str]
-    regions: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
     _known: set[str] = field(default_factory=set[str])
 
     @property
@@ -245,6 +245,7 @@ class Engine:
             "AWS_ACCESS_KEY_ID": account or self.accounts[stack],
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "GITHUB_TOKEN": "rehearsal",
+            **self.extra,
         }
 
     # The state

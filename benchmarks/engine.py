@@ -1,0 +1,158 @@
+"""What the real engine takes for the dev program, beside a bare program of as many resources.
+
+Preview, first up and no-op preview by the real command line, for 2 and 40 services. Nothing is made: providers answer as the
+test monitor's imagined world does, so engine, program and protocol are what is measured, on both sides of the ratio.
+Exits 1 if the no-op preview of 40 services takes more than 1.3 times that of the bare program.
+
+    python -m benchmarks.engine
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rehearsal.engine import construct, language, provider
+from rehearsal.engine.cli import Engine
+from rehearsal.engine.imagined import ImaginedRealm
+from rehearsal.engine.plugins import Broker
+from rehearsal.lab.build import build
+
+SIZES: Final = (2, 40)
+# The issue's limit, for the larger of the sizes.
+RATIO_LIMIT: Final = 1.3
+# The least of so many: what else the machine does only adds.
+ROUNDS: Final = 2
+# The state is written once, at the end: after every step, as else, a file of a thousand resources is most of what is measured.
+_NO_CHECKPOINTS: Final = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
+_STACK: Final = "dev"
+_ACCOUNT: Final = "111111111111"
+_SERVICES: Final = '''"""The catalogue of a benchmark."""
+
+from components.platform import Platform
+from components.service import Service, ServiceArgs
+
+
+def services(platform: Platform) -> None:
+    """So many services, every fourth a worker."""
+    for number in range({count}):
+        name = f"service-{{number:02}}"
+        port = None if number % 4 == 3 else 8080
+        Service(name, ServiceArgs(platform=platform, repository=name, port=port, priority=1_000 + number))
+'''
+_BARE: Final = '''"""Bare resources, ten to a component as in the real program: no Output, no dependency, nothing computed."""
+
+import pulumi
+import pulumi_aws as aws
+
+
+class Group(pulumi.ComponentResource):
+    def __init__(self, name):
+        super().__init__("bench:index:Group", name)
+        self.register_outputs({{}})
+
+
+for number in range({count}):
+    if number % 10 == 0:
+        group = Group(f"group-{{number}}")
+    else:
+        aws.ssm.Parameter(
+            f"bare-{{number}}", name=f"bare-{{number}}", type="String", value="bare", opts=pulumi.ResourceOptions(parent=group)
+        )
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Seconds of one program under the engine.
+
+    Attributes:
+        program: What ran.
+        resources: How many it registers.
+        preview: First preview.
+        up: First up.
+        noop: Preview when nothing changes, the least of the rounds.
+    """
+
+    program: str
+    resources: int
+    preview: float
+    up: float
+    noop: float
+
+
+class _Nowhere:
+    """Clusters that nobody reaches."""
+
+    def kubeconfig(self, name: str) -> str | None:
+        return json.dumps({"clusters": [{"name": name}]})
+
+
+def measure(pulumi: Path, say: Callable[[str], None], sizes: Sequence[int] = SIZES) -> list[Measured]:
+    """Measure ours and bare programs, in pairs: first ours, then as many bare resources."""
+    found: list[Measured] = []
+    for size in sizes:
+        ours = _measured(pulumi, f"{size} services", lambda engine, size=size: _write(engine, "services.py", _SERVICES, size))
+        say(f"{ours.program}: {ours.resources} resources, no-op preview {ours.noop:.1f} s")
+        bare = _measured(
+            pulumi,
+            f"bare, as many as {size} services",
+            lambda engine, count=ours.resources: _write(engine, "__main__.py", _BARE, count),
+        )
+        say(f"{bare.program}: {bare.resources} resources, no-op preview {bare.noop:.1f} s")
+        found += [ours, bare]
+    return found
+
+
+def ratio(found: Sequence[Measured]) -> float:
+    """No-op preview of the largest program over that of as many bare resources."""
+    ours, bare = found[-2:]
+    return ours.noop / bare.noop
+
+
+def _write(engine: Engine, name: str, text: str, count: int) -> None:
+    (engine.project / name).write_text(text.format(count=count), encoding="utf-8")
+
+
+def _measured(pulumi: Path, program: str, prepare: Callable[[Engine], None]) -> Measured:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-bench-")))
+        realm, meddler = ImaginedRealm(), provider.Meddler()
+        plugins = {
+            **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler) for each in ("aws", "github", "kubernetes")},
+            "pulumi-resource-eks": construct.serve(_Nowhere()),
+            "pulumi-language-python": language.serve,
+        }
+        broker = stack.enter_context(Broker(folder=folder / "plugins", plugins=plugins))
+        engine = Engine(pulumi=pulumi, plugins=broker.bin, folder=folder / "engine", accounts={_STACK: _ACCOUNT}, extra=_NO_CHECKPOINTS)
+        engine.copy_project()
+        engine.configure(_STACK, {})
+        prepare(engine)
+        preview = engine.preview(_STACK)
+        up = engine.up(_STACK)
+        previews = [engine.preview(_STACK, "--expect-no-changes") for _ in range(ROUNDS)]
+        return Measured(
+            program=program,
+            resources=previews[0].kept,
+            preview=preview.seconds,
+            up=up.seconds,
+            noop=min(each.seconds for each in previews),
+        )
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    found = measure(build(print).pulumi, lambda line: print(line, file=sys.stderr))
+    print(f"{'program':<32} {'resources':>9} {'preview s':>10} {'first up s':>11} {'no-op preview s':>16}")
+    for each in found:
+        print(f"{each.program:<32} {each.resources:>9} {each.preview:>10.1f} {each.up:>11.1f} {each.noop:>16.1f}")
+    print(f"no-op preview at {SIZES[-1]} services over bare: {ratio(found):.2f} (limit {RATIO_LIMIT})")
+    return 0 if ratio(found) <= RATIO_LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
