@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +70,9 @@ class Front:
     secrets: Mapping[str, str]
 
 
+Behind = Callable[[str, str, Request], Response]
+
+
 class EdgeDoor:
     """A proxy on loopback that stands for every environment's load balancer.
 
@@ -78,8 +81,17 @@ class EdgeDoor:
         heard: What came, in order.
     """
 
-    def __init__(self, emulators: Emulators, fronts: Mapping[str, Front], folder: Path) -> None:
-        """Prepare; `folder` is where the certificate authority keeps its files."""
+    def __init__(self, emulators: Emulators, fronts: Mapping[str, Front], folder: Path, behind: Behind | None = None) -> None:
+        """Prepare.
+
+        Args:
+            emulators: Where the listeners stand.
+            fronts: The environments' doors by name.
+            folder: Where the certificate authority keeps its files.
+            behind: Who answers for a target group, by environment and the group's name; without it, Argo CD's part is played
+                here, by its secret.
+        """
+        self._behind = behind
         self.url = ""
         self.heard: list[Heard] = []
         self._emulators, self._fronts, self._folder = emulators, fronts, folder
@@ -124,7 +136,7 @@ class EdgeDoor:
         if found is None:
             return cast("Iterator[bytes]", Response("no tunnel", 421)(environ, start_response))
         name, front = found
-        target, response = self._pass(front, request, host)
+        target, response = self._pass(name, front, request, host)
         commit = ""
         if target and response.status_code == 200 and request.headers.get("X-GitHub-Event") == "push":  # noqa: PLR2004 — OK
             commit = str(cast("dict[str, Any]", json.loads(request.get_data())).get("after", ""))
@@ -141,7 +153,7 @@ class EdgeDoor:
         )
         return cast("Iterator[bytes]", response(environ, start_response))
 
-    def _pass(self, front: Front, request: Request, host: str) -> tuple[str, Response]:
+    def _pass(self, environment: str, front: Front, request: Request, host: str) -> tuple[str, Response]:
         """The target group's name and the answer: the first rule that fits, in the order of priorities."""
         elb = self._emulators.client("elbv2", front.place.account, front.place.region)
         for rule in _rules(elb):
@@ -154,7 +166,7 @@ class EdgeDoor:
             groups = action["ForwardConfig"]["TargetGroups"]
             heaviest = max(groups, key=lambda each: int(each.get("Weight", 1)))
             name = str(heaviest["TargetGroupArn"]).split("/")[1]
-            return name, self._argocd(front, name, request)
+            return name, self._behind(environment, name, request) if self._behind else self._argocd(front, name, request)
         return "", Response("no rule", 503)
 
     def _argocd(self, front: Front, target: str, request: Request) -> Response:
@@ -198,4 +210,4 @@ def _values(condition: Mapping[str, Any], config: str) -> Sequence[str]:
     return cast("Sequence[str]", condition.get(config, condition).get("Values", []))
 
 
-__all__ = ["EdgeDoor", "Front", "Heard"]
+__all__ = ["Behind", "EdgeDoor", "Front", "Heard"]

@@ -53,13 +53,7 @@ class Play:
             stage.first_day()
             step.produced = "3 zones, 4 GitHub Apps with keys in Secrets Manager, 2 application repositories"
         for stack in STACKS:
-            with self.progress.step(stack, "The program is evaluated, and what it declares is made") as step:
-                program = stage.realise(stack)
-                made = sum(1 for each in stage.world.realised if each.stack == stack)
-                resources = [each for each in program.resources if not each.type.startswith("slipway:")]
-                step.produced = (
-                    f"{len(resources)} resources declared, {made} of them made in account {stage.place(stack).account}"
-                )
+            self.realise(stack)
         with self.progress.step("dev", "The sweep finds declared services without a directory") as step:
             before = stage.head("dev")
             stage.sweep("develop")
@@ -73,6 +67,18 @@ class Play:
             step.produced = f"one commit on dev: {commits[0]}"
             stage.sweep("develop")
             _expect(stage.head("dev") == after, "a second sweep finds nothing to do")
+
+    def realise(self, stack: str) -> None:
+        """One stack's program becomes what it declares."""
+        stage = self.stage
+        with self.progress.step(stack, "The program is evaluated, and what it declares is made") as step:
+            step.produced = self._made(stage.realise(stack))
+
+    def _made(self, program: Program) -> str:
+        stack = program.stack
+        made = sum(1 for each in self.stage.world.realised if each.stack == stack)
+        resources = [each for each in program.resources if not each.type.startswith("slipway:")]
+        return f"{len(resources)} resources declared, {made} of them made in account {self.stage.place(stack).account}"
 
     # dev
 
@@ -289,7 +295,7 @@ class Play:
                 )
 
     def _renders(self, environment: str, service: str, built: Built) -> None:
-        with self.progress.step(environment, f"overlays/{environment} of {service} renders the image") as step:
+        with self.progress.step(environment, self.stage.shows.format(environment=environment, service=service)) as step:
             rendered = self._expect_image(environment, built, service)
             step.produced = built.shown
             step.details[f"What Argo CD applies for {service} in {environment}"] = rendered

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, ClassVar, Final, Self, cast
 
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -29,7 +29,7 @@ from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
 from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Place
 from rehearsal.cloud.world import CloudWorld
-from rehearsal.edge_door import EdgeDoor, Front
+from rehearsal.edge_door import Behind, EdgeDoor, Front
 from rehearsal.githost import GitHost, PushEvent, WebhookProxy
 from rehearsal.identities import Identities
 from rehearsal.program import ROOT, Program, evaluate, stack_config
@@ -88,6 +88,7 @@ class Stage:
 
     Attributes:
         say: Hears what happens, line by line.
+        shows: What it means here that an environment has an image.
         folder: Everything that is written.
         settings: Each stack's settings, as its program reads them.
         programs: What each stack declares, after `realise`.
@@ -95,6 +96,7 @@ class Stage:
     """
 
     say: Callable[[str], None]
+    shows: ClassVar[str] = "overlays/{environment} of {service} renders the image"
     folder: Path = field(init=False)
     emulators: Emulators = field(init=False)
     host: GitHost = field(init=False)
@@ -126,7 +128,7 @@ class Stage:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.emulators = stack.enter_context(Emulators(self.folder / "logs"))
             settings = {name: parse_stack(name, {}) for name in STACKS}
-            self.edge = stack.enter_context(EdgeDoor(self.emulators, _fronts(settings), self.folder / "edge"))
+            self.edge = stack.enter_context(EdgeDoor(self.emulators, _fronts(settings), self.folder / "edge", self._behind()))
             (self.folder / "git").mkdir()
             proxy = WebhookProxy(url=self.edge.url, bundle=str(self.edge.bundle))
             self.host = stack.enter_context(GitHost(self.folder / "git", webhook_proxy=proxy))
@@ -140,13 +142,24 @@ class Stage:
                 )
             )
             self.images = Images(self.folder / "images")
-            self.world = CloudWorld(self.emulators, github=self.host)
+            self.world = self._make_world(stack)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop every part."""
         self._stack.__exit__(kind, error, trace)
+
+    # What another stage does otherwise
+
+    def _behind(self) -> Behind | None:
+        """Who answers behind the edge; None where the edge plays Argo CD's part."""
+        return None
+
+    def _make_world(self, stack: ExitStack) -> CloudWorld:
+        """Where what is declared is made; `stack` holds what must end with it."""
+        del stack
+        return CloudWorld(self.emulators, github=self.host)
 
     # The first day
 
@@ -198,13 +211,17 @@ class Stage:
 
     def realise(self, stack: str) -> Program:
         """Evaluate a stack's program and make in its account what it declares."""
-        self.programs[stack] = evaluate(stack, config=self._overrides[stack], world=self.world)
+        self._know(evaluate(stack, config=self._overrides[stack], world=self.world))
+        return self.programs[stack]
+
+    def _know(self, program: Program) -> None:
+        stack = program.stack
+        self.programs[stack] = program
         # ministack keeps no exclusion filters of tag immutability: the door is told what was declared.
         place = self.place(stack)
-        for each in self.programs[stack].of("ecr/repository:Repository"):
+        for each in program.of("ecr/repository:Repository"):
             filters = [one["filter"] for one in each.inputs.get("imageTagMutabilityExclusionFilters", [])]
             self.door.know_exclusions(place.account, place.region, each.inputs["name"], filters)
-        return self.programs[stack]
 
     def overrides(self, stack: str) -> Mapping[str, object]:
         """What differs here from the stack file, and nothing else does."""
