@@ -41,7 +41,7 @@ def main() -> int:
             try:
                 Play(stage=stage, progress=progress).run()
             finally:
-                findings = gather(stage)
+                gather(stage, findings)
     except (SettingsError, StageError, ToolError, ProgramError) as error:
         failure = str(error)
     except Exception:  # noqa: BLE001 — whatever it is, the report says it and the exit status is 1

@@ -5,12 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
 from rehearsal.progress import Step
 from rehearsal.stage import STACKS, Stage
+
+if TYPE_CHECKING:
+    from benchmarks.engine import Measured
+    from rehearsal.engine.cli import Outcome
+    from rehearsal.engine.play import Latency
+    from rehearsal.engine.stage import State
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html.j2")
 ENVIRONMENTS: Final = ("dev", "stg", "prd")
@@ -45,6 +51,43 @@ STAND_INS: Final[Mapping[str, str]] = {
 }
 
 
+# What the lab stands in for otherwise.
+LAB_STAND_INS: Final[Mapping[str, str]] = {
+    "Pulumi's providers of AWS, GitHub and Kubernetes": (
+        "stand-ins that serve the engine's protocol from the rehearsal's one table; inputs are held to the SDK's classes, calls to AWS's "
+        "service models, objects to the API server"
+    ),
+    "The component of pulumi_eks": "a stand-in registers the children that the real one would, as far as this program asks for them",
+    "Pulumi's host for Python": "a stand-in that starts the same interpreter on the same program",
+    "Amazon EKS": "a real control plane for each cluster, on loopback; access entries and add-ons are kept, not enforced",
+    "Kubernetes and Argo CD": "real; the version of Argo CD is the lab's, a little newer than the chart's",
+    "Nodes, kubelets and pods": "KWOK plays them: pods run at once, no container does; one tag stands for an image that cannot be pulled",
+    "Helm charts": "none can be fetched: what each release brings (definitions, controllers) is done by the lab; values are held to the chart's keys",
+    "metrics-server": "every container uses half of what it requests",
+    "A load balancer's forwarding": "the declared listener rules are applied to Argo CD's webhooks, which reach the real Argo CD where its "
+    "TargetGroupBinding stands",
+}
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """What only the lab can tell.
+
+    Attributes:
+        states: Argo CD's state of services, by when it was looked at.
+        latencies: Seconds from commit to Synced and to running.
+        outcomes: What the command line did.
+        measured: What the engine takes, for programs of some sizes.
+        peak: Most resident bytes of everything together.
+    """
+
+    states: "Mapping[str, Sequence[State]]" = field(default_factory=dict[str, "Sequence[State]"])
+    latencies: "Sequence[Latency]" = ()
+    outcomes: "Sequence[Outcome]" = ()
+    measured: "Sequence[Measured]" = ()
+    peak: int = 0
+
+
 @dataclass(kw_only=True)
 class Findings:
     """What is known at the end of a play.
@@ -57,6 +100,7 @@ class Findings:
         let_through: How many requests the door let through.
         heard: What came to the edge: host, method, path, answer, and how often.
         history: The GitOps repository's history, as `git log --graph` draws it.
+        lab: What the lab tells, where there was one.
     """
 
     made: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
@@ -66,6 +110,7 @@ class Findings:
     let_through: int = 0
     heard: Sequence[tuple[str, str, str, int, int]] = ()
     history: str = ""
+    lab: Lab | None = None
 
     @property
     def total_made(self) -> int:
@@ -73,7 +118,7 @@ class Findings:
         return sum(sum(each.values()) for each in self.made.values())
 
 
-def gather(stage: Stage) -> Findings:
+def gather(stage: Stage, findings: Findings) -> None:
     """Read from the stage what the report shows; before it is left."""
     world = stage.world
     made = {name: Counter(each.type for each in world.realised if each.stack == name) for name in STACKS}
@@ -89,15 +134,13 @@ def gather(stage: Stage) -> Findings:
         "--branches",
         cwd=stage.host.path(stage.gitops),
     )
-    return Findings(
-        made=made,
-        imagined=[(type_, number, reason) for (type_, reason), number in sorted(imagined.items())],
-        left=sorted((each.type, each.property, each.reason) for each in world.left),
-        passages=[(each.caller, ", ".join(each.actions), each.repository, each.reason) for each in refused],
-        let_through=sum(not each.refused for each in stage.door.passages),
-        heard=[(*each, number) for each, number in sorted(passed.items())],
-        history=str(history),
-    )
+    findings.made = made
+    findings.imagined = [(type_, number, reason) for (type_, reason), number in sorted(imagined.items())]
+    findings.left = sorted((each.type, each.property, each.reason) for each in world.left)
+    findings.passages = [(each.caller, ", ".join(each.actions), each.repository, each.reason) for each in refused]
+    findings.let_through = sum(not each.refused for each in stage.door.passages)
+    findings.heard = [(*each, number) for each, number in sorted(passed.items())]
+    findings.history = str(history)
 
 
 def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure: str) -> None:
@@ -112,7 +155,8 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
         "total": total,
         "longest": max((step.seconds for step in steps), default=0.0) or 1.0,
         "findings": findings,
-        "stand_ins": STAND_INS,
+        "stand_ins": {**STAND_INS, **LAB_STAND_INS} if findings.lab is not None else STAND_INS,
+        "lab": findings.lab,
         "lanes": {name: [step for step in steps if step.environment == name] for name in ENVIRONMENTS},
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -120,4 +164,4 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
     path.write_text(template.render(shown), encoding="utf-8")
 
 
-__all__ = ["ENVIRONMENTS", "STAND_INS", "Findings", "gather", "write_report"]
+__all__ = ["ENVIRONMENTS", "STAND_INS", "Findings", "Lab", "gather", "write_report"]

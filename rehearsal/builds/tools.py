@@ -31,23 +31,30 @@ class ToolError(Exception):
     """A tool is missing or has failed; the message says what to install, or ends with what the tool said."""
 
 
-def ensure_tools(say: Callable[[str], None], *, path: str = _SYSTEM_PATH, as_root: bool | None = None) -> None:
-    """Have buildah, skopeo and a static busybox, installing them where that is possible.
+def ensure_tools(
+    say: Callable[[str], None],
+    *,
+    packages: Mapping[str, str] = PACKAGES,
+    path: str = _SYSTEM_PATH,
+    as_root: bool | None = None,
+) -> None:
+    """Have what builds images (buildah, skopeo, a static busybox), or other tools; install them where that is possible.
 
     Args:
         say: Hears the installation's output, line by line; nothing when all is there.
+        packages: Programs, and the package that brings each.
         path: Where programs are looked for.
         as_root: Whether packages may be installed; None asks the system.
 
     Raises:
         ToolError: something is missing and cannot be installed here.
     """
-    missing = sorted(package for tool, package in PACKAGES.items() if not shutil.which(tool, path=path))
+    missing = sorted(package for tool, package in packages.items() if not shutil.which(tool, path=path))
     if not missing:
         return
     command = f"apt-get install --no-install-recommends {' '.join(missing)}"
     if not (os.geteuid() == 0 if as_root is None else as_root) or not shutil.which("apt-get", path=path):
-        msg = f"missing: {', '.join(missing)}. Building images needs them. On Debian or Ubuntu, as root: {command}"
+        msg = f"missing: {', '.join(missing)}. The rehearsal needs them. On Debian or Ubuntu, as root: {command}"
         raise ToolError(msg)
     say(f"missing: {', '.join(missing)}; installing them")
     environment = {"PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
@@ -67,7 +74,7 @@ def ensure_tools(say: Callable[[str], None], *, path: str = _SYSTEM_PATH, as_roo
         if process.returncode:
             msg = f"apt-get {arguments[0]} ended with {process.returncode}, see its output above. By hand, as root: {command}"
             raise ToolError(msg)
-    if absent := sorted(tool for tool in PACKAGES if not shutil.which(tool, path=path)):
+    if absent := sorted(tool for tool in packages if not shutil.which(tool, path=path)):
         msg = f"apt-get has installed {', '.join(missing)}, and still {', '.join(absent)} is not on {path}"
         raise ToolError(msg)
 

@@ -1,0 +1,488 @@
+"""The play of `make e2e`: the rehearsal's own, made by the real engine and real Argo CD, and what only these can show."""
+
+import re
+import statistics
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import yaml
+
+from components import naming
+from rehearsal.cloud.row import RealiseError
+from rehearsal.engine.cli import EngineError, Outcome, Running, Step
+from rehearsal.engine.stage import EngineStage, State
+from rehearsal.lab.control_plane import UNPULLABLE
+from rehearsal.play import SERVICE, WORKER, Play
+from rehearsal.program import Request
+from rehearsal.stage import StageError
+
+COMMITS: Final = 20
+"""How many commits are timed in each environment."""
+TARGET_SECONDS: Final = 2.0
+"""From commit to Synced, at the median: the issue's target."""
+
+ADDED: Final = "reports"
+_CUT_AFTER: Final = 60
+_EVERY: Final = 3
+_NEW_SERVICE: Final = f'    Service("{ADDED}", ServiceArgs(platform=platform, repository="{ADDED}", port=8080))\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Seconds from a commit to its effect, over many commits to one environment's branch.
+
+    Attributes:
+        environment: Where.
+        synced: Until Argo CD said Synced to that commit.
+        running: Until all pods ran its image.
+    """
+
+    environment: str
+    synced: Sequence[float]
+    running: Sequence[float]
+
+    @property
+    def median_synced(self) -> float:
+        """Median until Synced."""
+        return statistics.median(self.synced)
+
+    @property
+    def median_running(self) -> float:
+        """Median until running."""
+        return statistics.median(self.running)
+
+
+@dataclass(kw_only=True)
+class EnginePlay(Play):
+    """A play on the stage with the lab.
+
+    Attributes:
+        latencies: What was timed.
+        states: Argo CD's state of every service, by when it was looked at.
+    """
+
+    stage: EngineStage
+    latencies: list[Latency] = field(default_factory=list[Latency])
+    states: dict[str, list[State]] = field(default_factory=dict[str, list[State]])
+
+    def run(self) -> None:
+        """Play all of it."""
+        super().run()
+        self.states["after the day"] = self.stage.states()
+        self.heal()
+        self.broken_manifest()
+        self.missing_image()
+        self.timed()
+        self.wrong_account()
+        self.added_and_removed()
+        self.kept_registry()
+        self.drift()
+        self.torn_down()
+
+    # The first day
+
+    def realise(self, stack: str) -> None:
+        """`pulumi up`, cut off half-way in two environments, and a preview after it that shows nothing."""
+        if stack == "dev":
+            self._killed(stack)
+        elif stack == "stg":
+            self._failing(stack)
+        with self.progress.step(stack, "`pulumi up` makes what the program declares") as step:
+            program = self.stage.realise(stack)
+            step.produced = f"{self._made(program)}; {_counts(self.stage.outcomes[-1])}"
+        self._unchanged(stack, "A second preview shows no change")
+
+    def _unchanged(self, stack: str, title: str) -> None:
+        with self.progress.step(stack, title) as step:
+            outcome = self.stage.engine.preview(stack)
+            self.stage.outcomes.append(outcome)
+            unchanged(outcome)
+            step.produced = f"{outcome.kept} resources stay as they are"
+
+    def _killed(self, stack: str) -> None:
+        """The engine is lost in the middle of an `up`: the lock it left is cancelled, and the next one goes on."""
+        stage = self.stage
+        with self.progress.step(stack, "`pulumi up` is killed half-way") as step:
+            reached, gone = threading.Event(), threading.Event()
+            made = [0]
+
+            def hold(request: Request) -> None:
+                made[0] += 1
+                if made[0] > _CUT_AFTER:
+                    reached.set()
+                    gone.wait(_WAIT)
+                    msg = f"{request.name} was not made: the engine is gone"
+                    raise RealiseError(msg)
+
+            def kill(running: Running) -> None:
+                def wait() -> None:
+                    if reached.wait(_WAIT):
+                        # What was under way when it came so far has ended by now: it waits for nothing else.
+                        time.sleep(0.5)
+                        running.kill()
+                    gone.set()
+
+                threading.Thread(target=wait, name="kill").start()
+
+            stage.meddler.before_create = hold
+            try:
+                outcome = stage.engine.up(stack, check=False, begun=kill)
+            finally:
+                gone.set()
+                stage.meddler.before_create = _as_it_is
+            _expect(outcome.code != 0, "a killed engine does not end well")
+            stage.engine.run("cancel", "--yes", stack=stack)
+            step.produced = f"killed after {_CUT_AFTER} resources; its lock is cancelled"
+
+    def _failing(self, stack: str) -> None:
+        """AWS refuses every third resource."""
+        stage = self.stage
+        with self.progress.step(stack, "`pulumi up` is refused every third resource") as step:
+            asked = [0]
+
+            def refuse(request: Request) -> None:
+                asked[0] += 1
+                if asked[0] % _EVERY == 0:
+                    msg = f"{request.type} {request.name!r}: Throttling: Rate exceeded"
+                    raise RealiseError(msg)
+
+            stage.meddler.before_create = refuse
+            try:
+                outcome = stage.engine.up(stack, "--continue-on-error", check=False)
+            finally:
+                stage.meddler.before_create = _as_it_is
+            _expect(outcome.code != 0, "an up with refused resources fails")
+            said = [each for each in outcome.diagnostics if "Rate exceeded" in each]
+            _expect(bool(said), f"the refusals are shown, and shown was: {outcome.diagnostics}")
+            step.produced = f"{len(said)} refusals, each shown with the resource's name"
+            step.log += list(outcome.diagnostics)
+
+    # What Argo CD does
+
+    def heal(self) -> None:
+        """Somebody changes what runs by hand."""
+        stage = self.stage
+        with self.progress.step("dev", "A change by hand is taken back") as step:
+            before = stage.state("dev", SERVICE)
+            kube = stage.cluster("dev").kube
+            path = kube.path("apps/v1", "Deployment", SERVICE, SERVICE)
+            change = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example.com/by-hand:1"}]
+            kube.request("PATCH", path, change, content_type="application/json-patch+json")
+            _expect(stage.state("dev", SERVICE).images != before.images, "the change is there at first")
+            seconds = stage.settled("dev", SERVICE, before.images[0])
+            step.produced = f"taken back by self-heal after {seconds:.1f} s"
+
+    def broken_manifest(self) -> None:
+        """A manifest that does not render reaches the branch: what runs goes on, and Argo CD says what is wrong."""
+        stage = self.stage
+        path = f"apps/{SERVICE}/overlays/dev/kustomization.yaml"
+        with self.progress.step("dev", "A broken manifest shows as Argo CD's error, and changes nothing that runs") as step:
+            good, before = stage.host.read(stage.gitops, "dev", path) or b"", stage.state("dev", SERVICE)
+            stage.host.put_file(stage.gitops, "dev", path, good + b"\nresources: [nowhere.yaml\n", "Break the overlay")
+            stage.until(
+                "the error",
+                lambda: stage.state("dev", SERVICE),
+                lambda state: state.sync == "Unknown" and "ComparisonError" in state.message,
+            )
+            broken = stage.state("dev", SERVICE)
+            self.states["with a broken manifest"] = [broken]
+            _expect(broken.running == before.running, f"as many pods run as before, and {broken.running} do")
+            step.details["Argo CD's error"] = broken.message
+            stage.host.put_file(stage.gitops, "dev", path, good, "Mend the overlay")
+            seconds = stage.settled("dev", SERVICE, before.images[0])
+            step.produced = f"{_first(broken.message)}; healthy {seconds:.1f} s after it was mended"
+
+    def missing_image(self) -> None:
+        """A tag that no registry has: its pods wait, the old ones go on."""
+        stage = self.stage
+        with self.progress.step("dev", "An image that cannot be pulled shows, and the old pods go on") as step:
+            before = stage.state("dev", SERVICE)
+            path = stage.settings["dev"].tracks["develop"].image_file.format(service=SERVICE)
+            good = stage.host.read(stage.gitops, "dev", path) or b""
+            stage.host.put_file(stage.gitops, "dev", path, _with_tag(good, UNPULLABLE), "Name an image that is not there")
+            stage.until(
+                "the pods to wait", lambda: stage.state("dev", SERVICE), lambda state: "ImagePullBackOff" in state.message
+            )
+            waiting = stage.state("dev", SERVICE)
+            self.states["with an image that is not there"] = [waiting]
+            _expect(waiting.health != "Healthy", f"it is not healthy, and it is {waiting.health}")
+            _expect(self._old_pods(before.images) > 0, "pods of the image before go on")
+            step.details["Argo CD's tree of resources"] = self._tree()
+            step.details["What the pods say"] = waiting.message
+            stage.host.put_file(stage.gitops, "dev", path, good, "Name the image before")
+            stage.settled("dev", SERVICE, before.images[0])
+            step.produced = f"{waiting.health}: {_first(waiting.message)}"
+
+    def _old_pods(self, images: Sequence[str]) -> int:
+        pods = self.stage.cluster("dev").kube.list("v1", "Pod", SERVICE)
+        return sum(
+            [each["image"] for each in pod["spec"]["containers"]] == list(images) and pod["status"].get("phase") == "Running"
+            for pod in pods
+        )
+
+    def _tree(self) -> str:
+        """What Argo CD shows below the Application: kind, name, health, and why."""
+        argocd = self.stage.cluster("dev").argocd
+        tree: Any = argocd.request(f"/api/v1/applications/{SERVICE}/resource-tree") if argocd is not None else {}
+        lines = [
+            f"{each['kind']:<24} {each['name']:<44} {each.get('health', {}).get('status', '')} {each.get('health', {}).get('message', '')}".rstrip()
+            for each in tree.get("nodes", ())
+        ]
+        return "\n".join(sorted(lines))
+
+    # How long it takes
+
+    def timed(self) -> None:
+        """Twenty commits to every environment's branch, one after another, all three at once."""
+        with self.progress.step("", f"{COMMITS} commits to every environment are timed, from commit to running") as step:
+            with ThreadPoolExecutor(3) as pool:
+                self.latencies = list(pool.map(self._timed, ("dev", "stg", "prd")))
+            shown = [f"{each.environment} {each.median_synced:.2f} s (at most {max(each.synced):.2f})" for each in self.latencies]
+            step.produced = f"Synced after {', '.join(shown)} at the median"
+            slow = [each.environment for each in self.latencies if each.median_synced > TARGET_SECONDS]
+            if slow:
+                step.log.append(f"above the target of {TARGET_SECONDS} s: {', '.join(slow)}")
+
+    def _timed(self, environment: str) -> Latency:
+        stage = self.stage
+        settings = stage.settings[environment]
+        branch, cluster = settings.environment.gitops_branch, stage.cluster(environment)
+        track = next(each for each in settings.tracks.values() if environment in each.environments)
+        path = track.image_file.format(service=SERVICE)
+        first = stage.host.read(stage.gitops, branch, path) or b""
+        synced: list[float] = []
+        running: list[float] = []
+        for number in range(COMMITS):
+            tag = f"20260102T{number:06}Z-{number:012x}"
+            began = time.monotonic()
+            commit = stage.host.put_file(stage.gitops, branch, path, _with_tag(first, tag), f"Bump {SERVICE} to {tag}")
+
+            def there(commit: str = commit) -> bool:
+                app = cluster.argocd.application(SERVICE) if cluster.argocd is not None else None
+                sync: Mapping[str, Any] = (app or {}).get("status", {}).get("sync", {})
+                return (sync.get("status"), sync.get("revision")) == ("Synced", commit)
+
+            stage.wait_for(f"Argo CD of {environment} to sync commit {commit[:12]}", there)
+            synced.append(time.monotonic() - began)
+            stage.until(
+                f"{tag} to run in {environment}",
+                lambda: stage.state(environment, SERVICE),
+                lambda state, tag=tag: 0 < state.wanted == state.running and f":{tag}" in state.images[0],
+            )
+            running.append(time.monotonic() - began)
+        stage.host.put_file(stage.gitops, branch, path, first, "Go back to what was there")
+        return Latency(environment=environment, synced=synced, running=running)
+
+    # Day two
+
+    def wrong_account(self) -> None:
+        """Credentials of another account are refused before anything is asked for."""
+        stage = self.stage
+        with self.progress.step("dev", "Credentials of another account are refused") as step:
+            other = stage.place("stg").account
+            before = dict(stage.meddler.counts)
+            outcome = stage.engine.up("dev", account=other, check=False)
+            said = " ".join(outcome.diagnostics)
+            _expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
+            _expect(stage.meddler.counts == before, "nothing was asked of any provider")
+            step.produced = _first(next(each for each in outcome.diagnostics if other in each))
+
+    def added_and_removed(self) -> None:
+        """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
+        stage = self.stage
+        with self.progress.step("dev", f"A service more, {ADDED}, only creates") as step:
+            self._catalogue(_NEW_SERVICE)
+            outcome = stage.engine.up("dev")
+            others = [each for each in outcome.steps if each.operation != "create"]
+            _expect(not others, f"only creates, and there were {_named(others)}")
+            _own(outcome.steps)
+            step.produced = _counts(outcome)
+            stage.taken_over("dev")
+        with self.progress.step("dev", "The sweep scaffolds it, and Argo CD deploys nothing before its first image") as step:
+            stage.sweep("develop")
+            state = stage.state("dev", ADDED)
+            step.produced = f"{ADDED} is {state.sync}, {state.health}"
+        with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
+            self._catalogue("")
+            outcome = stage.engine.up("dev")
+            others = [each for each in outcome.steps if each.operation != "delete"]
+            _expect(not others, f"only deletes, and there were {_named(others)}")
+            _own(outcome.steps)
+            namespace = stage.cluster("dev").kube.get("v1", "Namespace", ADDED)
+            _expect(namespace is None, f"its namespace is gone, and it is {(namespace or {}).get('status')}")
+            step.produced = _counts(outcome)
+            stage.taken_over("dev")
+        self._unchanged("dev", "The preview after it shows no change")
+
+    def kept_registry(self) -> None:
+        """Release images cannot be built again: their registry is not deleted with its service."""
+        stage = self.stage
+        with self.progress.step("stg", f"{ADDED} comes and goes in stg, and its release registry stays") as step:
+            self._catalogue(_NEW_SERVICE)
+            stage.engine.up("stg")
+            self._catalogue("")
+            refused = stage.engine.up("stg", check=False)
+            said = " ".join(refused.diagnostics)
+            _expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
+            repository = naming.repository("release", ADDED)
+            (urn,) = [
+                each.urn
+                for each in stage.engine.program("stg").of("ecr/repository:Repository")
+                if each.inputs["name"] == repository
+            ]
+            stage.engine.run("state", "unprotect", urn, "--yes", stack="stg")
+            outcome = stage.engine.up("stg")
+            _own(outcome.steps)
+            names = [each["repositoryName"] for each in stage.client("stg", "ecr").describe_repositories()["repositories"]]
+            _expect(repository in names, f"{repository} stays in ECR, and there are {names}")
+            step.details["What the refusal says"] = said
+            step.produced = f"refused while protected; then {_counts(outcome)}, and {repository} is still in ECR"
+            stage.taken_over("stg")
+
+    def drift(self) -> None:
+        """What is changed beside the program is shown by a refresh, and mended by the next up."""
+        stage = self.stage
+        with self.progress.step("dev", "A refresh shows nothing while nothing has drifted") as step:
+            outcome = stage.engine.run("refresh", "--preview-only", stack="dev")
+            _expect(not outcome.steps, f"no drift, and there was {_named(outcome.steps)}")
+            step.produced = f"{outcome.kept} resources are as declared"
+        with self.progress.step("dev", "What was changed by hand shows in a refresh, and the next up mends it") as step:
+            touched = self._tamper()
+            outcome = stage.engine.refresh("dev")
+            shown = {each.name: each.operation for each in outcome.steps}
+            _expect({name: shown.get(name) for name in touched} == touched, f"drift of {touched} is shown, and shown was {shown}")
+            mended = stage.engine.up("dev")
+            back = stage.engine.run("refresh", "--preview-only", stack="dev")
+            _expect(not back.steps, f"mended, and there was still {_named(back.steps)}")
+            step.produced = f"{_named(outcome.steps)}; the up: {_counts(mended)}"
+            stage.taken_over("dev")
+
+    def _tamper(self) -> Mapping[str, str]:
+        """Change three things by hand; what a refresh must say of each, by logical name."""
+        stage, program = self.stage, self.stage.programs["dev"]
+        rule = program.one("cloudwatch/eventRule:EventRule", SERVICE)
+        stage.client("dev", "events").put_rule(Name=rule.inputs["name"], EventPattern='{"source": ["by.hand"]}')
+        alarm = program.of("cloudwatch/metricAlarm:MetricAlarm")[0]
+        stage.client("dev", "cloudwatch").delete_alarms(AlarmNames=[alarm.inputs["name"]])
+        namespace = next(each for each in program.of("core/v1:Namespace") if each.inputs["metadata"]["name"] == WORKER)
+        labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
+        stage.cluster("dev").kube.patch("v1", "Namespace", WORKER, labels)
+        return {rule.name: "update", alarm.name: "delete", namespace.name: "update"}
+
+    def torn_down(self) -> None:
+        """Every environment is taken down as docs/tear-down.md says; what is retained on purpose stays."""
+        stage = self.stage
+        for stack in ("dev", "stg", "prd"):
+            with self.progress.step(stack, "`pulumi destroy` takes all of it down, Argo CD's applications first") as step:
+                self._unprotect(stack)
+                outcome = stage.engine.destroy(stack)
+                order = [each.type.rpartition(":")[2] for each in outcome.steps if each.operation == "delete"]
+                first, last = order.index("Application"), order.index("Release")
+                _expect(first < last, "Applications go before the charts")
+                left = self._left(stack)
+                _expect(not left, f"nothing is left but what is retained, and left are {left}")
+                step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s"
+        _expect(stage.host.head(stage.gitops, "master") is not None, "the GitOps repository stays")
+
+    def _unprotect(self, stack: str) -> None:
+        """What a person does first: Pulumi's protection, and AWS's own."""
+        stage = self.stage
+        stage.engine.run("state", "unprotect", "--all", "--yes", stack=stack)
+        balancers = stage.client(stack, "elbv2")
+        for each in stage.programs[stack].of("lb/loadBalancer:LoadBalancer"):
+            off = [{"Key": "deletion_protection.enabled", "Value": "false"}]
+            balancers.modify_load_balancer_attributes(LoadBalancerArn=each.id, Attributes=off)
+        for each in stage.programs[stack].of("eks/cluster:Cluster"):
+            stage.cluster(stack).record.settings["deletionProtection"] = False
+            del each
+
+    def _left(self, stack: str) -> list[str]:
+        """What still stands of a stack's resources and is not retained."""
+        stage = self.stage
+        left: list[str] = []
+        for each in stage.programs[stack].resources:
+            if not each.custom or each.retain_on_delete or each.type.startswith(("pulumi:", "kubernetes:")):
+                continue
+            if stage.world.row(each.type) is None:
+                continue
+            asked = Request(stack=stack, type=each.type, name=each.name, inputs={}, custom=True, parent="")
+            try:
+                found = stage.world.read(asked, each.id)
+            except RealiseError:
+                # What it was part of is gone.
+                continue
+            if found is not None:
+                left.append(f"{each.type} {each.name}")
+        return left
+
+    # Parts of steps
+
+    def _catalogue(self, more: str) -> None:
+        """The catalogue as in the checkout, and `more` lines of it."""
+        source = (self.stage.engine.project / "services.py").read_text(encoding="utf-8")
+        kept = source.replace(_NEW_SERVICE, "")
+        (self.stage.engine.project / "services.py").write_text(kept + more, encoding="utf-8")
+
+
+_WAIT: Final = 120.0
+
+
+def _as_it_is(request: Request) -> None:
+    del request
+
+
+def unchanged(outcome: Outcome) -> None:
+    """Hold a preview to showing nothing.
+
+    Raises:
+        StageError: it shows something; the message names every resource and property.
+    """
+    if outcome.steps:
+        msg = f"a preview of {outcome.stack} right after an up shows {_named(outcome.steps)}: a diff that never ends"
+        raise StageError(msg)
+
+
+def _expect(true: bool, what: str) -> None:
+    if not true:
+        msg = f"expected: {what}"
+        raise StageError(msg)
+
+
+def _counts(outcome: Outcome) -> str:
+    counted = {operation: len(outcome.of(operation)) for operation in dict.fromkeys(each.operation for each in outcome.steps)}
+    return ", ".join(f"{number} {operation}" for operation, number in counted.items()) or "no change"
+
+
+def _named(steps: Sequence[Step]) -> str:
+    return ", ".join(
+        f"{each.operation} of {each.type.rpartition(':')[2]} {each.name}" + (f" ({', '.join(each.keys)})" if each.keys else "")
+        for each in steps
+    )
+
+
+def _own(steps: Sequence[Step]) -> None:
+    """Every step is about the service that came or went."""
+    others = [each for each in steps if ADDED not in each.urn]
+    _expect(not others, f"only {ADDED}'s own resources are touched, and there was {_named(others)}")
+
+
+def _with_tag(content: bytes, tag: str) -> bytes:
+    """An image file with another tag, and without a digest, which would decide."""
+    whole = cast("dict[str, Any]", yaml.safe_load(content))
+    for each in whole.get("images") or []:
+        each["newTag"] = tag
+        each.pop("digest", None)
+    return yaml.safe_dump(whole, sort_keys=False).encode()
+
+
+def _first(text: str) -> str:
+    """The beginning of a message, for a line of the table."""
+    line = re.sub(r"\s+", " ", text)
+    return line if len(line) < 160 else f"{line[:157]}…"  # noqa: PLR2004 — a line
+
+
+__all__ = ["COMMITS", "TARGET_SECONDS", "EnginePlay", "Latency", "unchanged"]

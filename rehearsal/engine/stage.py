@@ -1,0 +1,303 @@
+"""The stage of `make e2e`: the same world, but the real engine makes what is declared, and real Argo CD applies what is committed."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+
+import urllib3
+from werkzeug.wrappers import Request, Response
+
+from components import naming
+from rehearsal.cloud.world import CloudWorld
+from rehearsal.edge_door import Behind
+from rehearsal.engine import construct, language, provider
+from rehearsal.engine.cli import Engine, Outcome
+from rehearsal.engine.plugins import Broker
+from rehearsal.lab.build import Binaries
+from rehearsal.lab.clusters import Clusters, LabCluster
+from rehearsal.program import Program
+from rehearsal.stage import STACKS, Stage, StageError
+
+PACKAGES: Final = ("aws", "github", "kubernetes")
+_WAIT_SECONDS: Final = 60.0
+_SAMPLE_SECONDS: Final = 1.0
+_KEPT_HEADERS: Final = ("Content-Type", "User-Agent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A service in a cluster, as Argo CD and the API server show it.
+
+    Attributes:
+        environment: Where.
+        service: Which.
+        sync: Argo CD's word for it: `Synced`, `OutOfSync`, `Unknown`.
+        health: Likewise: `Healthy`, `Progressing`, `Degraded`, `Missing`.
+        revision: Commit that was compared with last.
+        images: Images of the Deployment's template.
+        running: Pods that are ready and run exactly these, of how many there should be.
+        wanted: How many there should be.
+        message: What Argo CD complains of.
+    """
+
+    environment: str
+    service: str
+    sync: str = "Unknown"
+    health: str = "Missing"
+    revision: str = ""
+    images: tuple[str, ...] = ()
+    running: int = 0
+    wanted: int = 0
+    message: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is as committed, and all of it runs."""
+        return self.sync == "Synced" and self.health == "Healthy" and 0 < self.wanted == self.running
+
+
+@dataclass(kw_only=True)
+class EngineStage(Stage):
+    """Adds the lab to the stage.
+
+    Attributes:
+        binaries: What the lab runs.
+        clusters: The control planes.
+        engine: The command line, over a copy of the project.
+        meddler: Stands between providers and world.
+        outcomes: What the command line did, in its order.
+        peak: Most resident bytes of this process and all that it has started.
+    """
+
+    shows: ClassVar[str] = "Argo CD runs the image of {service} in {environment}"
+    binaries: Binaries
+    clusters: Clusters = field(init=False)
+    engine: Engine = field(init=False)
+    meddler: provider.Meddler = field(default_factory=provider.Meddler)
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    peak: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        """Start every part; the control planes go on starting."""
+        # Dataclass and super(): the parent's own frame.
+        Stage.__enter__(self)
+        try:
+            plugins = {
+                **{f"pulumi-resource-{each}": provider.serve(each, self.world, self.meddler) for each in PACKAGES},
+                "pulumi-resource-eks": construct.serve(self.clusters),
+                "pulumi-language-python": language.serve,
+            }
+            broker = self._stack.enter_context(Broker(folder=self.folder / "plugins", plugins=plugins))
+            accounts = {name: each.environment.account for name, each in self.settings.items()}
+            self.engine = Engine(
+                pulumi=self.binaries.pulumi, plugins=broker.bin, folder=self.folder / "engine", accounts=accounts
+            )
+            self.engine.copy_project()
+            for stack in STACKS:
+                self.engine.configure(stack, self.overrides(stack))
+            sampler = threading.Thread(target=self._sample, name="memory")
+            sampler.start()
+            self._stack.callback(sampler.join)
+            self._stack.callback(self._over.set)
+        except BaseException:
+            Stage.__exit__(self, None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop every part."""
+        Stage.__exit__(self, kind, error, trace)
+
+    def _make_world(self, stack: ExitStack) -> CloudWorld:
+        self.clusters = stack.enter_context(Clusters(self.binaries, self.folder / "clusters", self.emulators, self.say))
+        # Each takes seconds to start, and the first is needed soon.
+        self.clusters.prewarm(naming.cluster(name, colour) for name in STACKS for colour in self.settings[name].clusters)
+        return CloudWorld(self.emulators, github=self.host, lab=self.clusters)
+
+    def _behind(self) -> Behind | None:
+        return self._forward
+
+    def _forward(self, environment: str, target: str, request: Request) -> Response:
+        """What a target group's pods answer: Argo CD's, where its binding stands."""
+        for colour in self.settings[environment].clusters:
+            found = self.clusters.find(naming.cluster(environment, colour))
+            bound = found is not None and any(f":targetgroup/{target}/" in arn for arn in found.bindings.values())
+            if found is None or not bound or not target.startswith(f"argocd-{colour}-") or found.argocd is None:
+                continue
+            headers = {
+                key: value for key, value in request.headers.items() if key in _KEPT_HEADERS or key.lower().startswith("x-")
+            }
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                answer = urllib3.request(
+                    request.method,
+                    f"{found.argocd.server_url}{request.path}",
+                    body=request.get_data(),
+                    headers=headers,
+                    retries=False,
+                )
+                return Response(answer.data, answer.status)
+        return Response(f"no pod is bound to {target}", 502)
+
+    # The engine
+
+    def realise(self, stack: str) -> Program:
+        """`pulumi up`."""
+        self.outcomes.append(self.engine.up(stack))
+        return self.taken_over(stack)
+
+    def taken_over(self, stack: str) -> Program:
+        """Take what stands in a stack's state for what is declared."""
+        program = self.engine.program(stack)
+        self._know(program)
+        return program
+
+    # Argo CD
+
+    def cluster(self, environment: str) -> LabCluster:
+        """The cluster of an environment's active colour.
+
+        Raises:
+            ClusterError: it does not run.
+        """
+        return self.clusters.get(naming.cluster(environment, self.settings[environment].active_colour))
+
+    def state(self, environment: str, service: str) -> State:
+        """A service as it stands."""
+        cluster = self.cluster(environment)
+        app = cluster.argocd.application(service) if cluster.argocd is not None else None
+        if app is None:
+            return State(environment=environment, service=service, message="there is no Application")
+        status: Mapping[str, Any] = app.get("status", {})
+        deployment = cluster.kube.get("apps/v1", "Deployment", service, service) or {}
+        template = deployment.get("spec", {}).get("template", {}).get("spec", {})
+        images = tuple(each["image"] for each in template.get("containers", ()))
+        wanted = int(deployment.get("spec", {}).get("replicas", 0))
+        pods = cluster.kube.list("v1", "Pod", service) if deployment else []
+        alive = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
+        exact = [each for each in alive if _ready(each) and tuple(one["image"] for one in each["spec"]["containers"]) == images]
+        told = [f"{each['type']}: {each['message']}" for each in status.get("conditions", ())]
+        operation: Mapping[str, Any] = status.get("operationState", {})
+        if operation.get("phase") in {"Failed", "Error"}:
+            told.append(f"sync {operation['phase'].lower()}: {operation.get('message', '')}")
+        return State(
+            environment=environment,
+            service=service,
+            sync=status.get("sync", {}).get("status", "Unknown"),
+            health=status.get("health", {}).get("status", "Missing"),
+            revision=status.get("sync", {}).get("revision", ""),
+            images=images,
+            # Pods of an older template count against it until they are gone.
+            running=len(exact) if len(exact) == len(alive) else 0,
+            wanted=wanted,
+            message="; ".join([*told, *_waiting(alive)]),
+        )
+
+    def states(self) -> list[State]:
+        """Every service of every environment whose cluster runs."""
+        return [
+            self.state(name, service)
+            for name in ("dev", "stg", "prd")
+            if self.clusters.find(naming.cluster(name, self.settings[name].active_colour)) is not None
+            for service in self.services(name)
+        ]
+
+    def services(self, environment: str) -> list[str]:
+        """Names of the Applications of an environment."""
+        if environment not in self.programs:
+            return []
+        found = self.programs[environment].of("kubernetes:argoproj.io/v1alpha1:Application")
+        return sorted(each.inputs["metadata"]["name"] for each in found)
+
+    def render(self, environment: str, service: str) -> str:
+        """What the branch says, once Argo CD has brought it about.
+
+        Raises:
+            StageError: it does not come about.
+        """
+        rendered = super().render(environment, service)
+        self.settled(environment, service, self.image_in(rendered))
+        return rendered
+
+    def settled(self, environment: str, service: str, image: str) -> float:
+        """Wait until a service is synced and healthy and all its pods run an image; answers with the seconds that took.
+
+        Raises:
+            StageError: it does not come about; the message says how it stands.
+        """
+        return self.until(
+            f"{service} in {environment} to run {image.rpartition('/')[2]}",
+            lambda: self.state(environment, service),
+            lambda state: state.settled and state.images == (image,),
+        )
+
+    def until(
+        self, what: str, look: Callable[[], State], good: Callable[[State], bool], *, seconds: float = _WAIT_SECONDS
+    ) -> float:
+        """Poll a service's state until it is as wanted; answers with the seconds that took.
+
+        Raises:
+            StageError: it does not become so; the message says how it stands.
+        """
+        began = time.monotonic()
+        while not good(state := look()):
+            if time.monotonic() - began > seconds:
+                msg = f"waited {seconds:.0f} s in vain for {what}; it stands so: {state}"
+                raise StageError(msg)
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    # What it takes
+
+    def _sample(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self.peak = max(self.peak, memory_below(os.getpid()))
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _waiting(pods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why containers wait, each reason once."""
+    found = {
+        f"{waiting['reason']}: {waiting.get('message', '')}"
+        for pod in pods
+        for status in pod.get("status", {}).get("containerStatuses", ())
+        if (waiting := status.get("state", {}).get("waiting"))
+    }
+    return sorted(found)
+
+
+def memory_below(pid: int) -> int:
+    """Resident bytes of a process and all its descendants."""
+    parents: dict[int, int] = {}
+    pages: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            number = int(entry.name)
+            # The name in parentheses may hold anything: what follows it does not.
+            parents[number] = int((entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+            pages[number] = int((entry / "statm").read_text(encoding="ascii").split()[1])
+    total, family = 0, {pid}
+    grown = True
+    while grown:
+        more = {number for number, parent in parents.items() if parent in family} - family
+        grown = bool(more)
+        family |= more
+    for number in family:
+        total += pages.get(number, 0)
+    return total * os.sysconf("SC_PAGE_SIZE")
+
+
+__all__ = ["EngineStage", "State", "memory_below"]

@@ -1,0 +1,130 @@
+"""Processes of the lab: started with a log, awaited until they answer, stopped by their id; none outlives its parent."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_POLL_SECONDS: Final = 0.03
+_START_SECONDS: Final = 90.0
+_STOP_SECONDS: Final = 8.0
+_TAIL_LINES: Final = 15
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class ProcessError(Exception):
+    """A process did not start, or has ended. The message ends with the tail of its log."""
+
+
+@dataclass(kw_only=True)
+class Process:
+    """One process.
+
+    Attributes:
+        name: What it is called in messages.
+        arguments: Its command.
+        log: Where its output goes.
+        environment: All of its environment.
+        folder: Where it runs.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    folder: Path | None = None
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            ProcessError: there is no such program.
+        """
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            try:
+                self._process = subprocess.Popen(
+                    list(self.arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env={"PATH": os.environ.get("PATH", os.defpath), **self.environment},
+                    cwd=self.folder,
+                    # A parent that is killed takes its processes along.
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 — one call into libc, and no lock is taken
+                )
+            except OSError as error:
+                msg = f"{self.name} does not start: {error}"
+                raise ProcessError(msg) from error
+
+    @property
+    def pid(self) -> int | None:
+        """Its id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def wait_for(self, what: str, look: Callable[[], bool], *, seconds: float = _START_SECONDS) -> None:
+        """Poll until `look` is true.
+
+        Raises:
+            ProcessError: the process has ended, or the time is over.
+        """
+        deadline = time.monotonic() + seconds
+        while not look():
+            if self.pid is None:
+                msg = f"{self.name} has ended before {what}.\n{self.tail()}"
+                raise ProcessError(msg)
+            if time.monotonic() > deadline:
+                msg = f"{self.name}: waited {seconds:.0f} s in vain for {what}.\n{self.tail()}"
+                raise ProcessError(msg)
+            time.sleep(_POLL_SECONDS)
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        if not self.log.is_file():
+            return ""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
+
+    def stop(self) -> None:
+        """End it: asked first, then killed."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def memory(self) -> int:
+        """Resident bytes; 0 once it has ended."""
+        pid = self.pid
+        if pid is None:
+            return 0
+        try:
+            pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+        except OSError:
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+__all__ = ["Process", "ProcessError", "free_port"]
