@@ -305,6 +305,7 @@ class Row:
         replaces: Inputs that cannot be changed in place.
         check: Why it would be refused, seen without making it; without it, `create` is tried up to its first call that makes
             something.
+        replaces_of: Which of the changed inputs cannot be changed in place, where `replaces` cannot say it beforehand.
     """
 
     create: Creator
@@ -313,6 +314,7 @@ class Row:
     delete: Deleter | None = None
     replaces: frozenset[str] = frozenset()
     check: Callable[[Ask], Sequence[str]] | None = None
+    replaces_of: Callable[[Ask], Sequence[str]] | None = None
 
 
 Rows = Mapping[str, Row]

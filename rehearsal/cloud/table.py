@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from rehearsal.cloud.row import Rows
-from rehearsal.cloud.rows import builds, edge, flow, github, identity, network
+from rehearsal.cloud.rows import builds, edge, eks, flow, github, identity, kubernetes, network
 
-TABLE: Final[Rows] = {**identity.ROWS, **flow.ROWS, **builds.ROWS, **edge.ROWS, **network.ROWS, **github.ROWS}
+TABLE: Final[Rows] = {
+    **identity.ROWS,
+    **flow.ROWS,
+    **builds.ROWS,
+    **edge.ROWS,
+    **network.ROWS,
+    **github.ROWS,
+    **eks.ROWS,
+    # And any other kind: rows.kubernetes.row_of.
+    **kubernetes.ROWS,
+}
 
 # By what a type token begins with. These are answered by `Imagined` and stand in the report with their reason.
 NOT_EMULATED: Final[Mapping[str, str]] = {

@@ -11,6 +11,7 @@ import yaml
 
 from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Row, Rows, Where, tried
+from rehearsal.cloud.rows import kubernetes
 from rehearsal.cloud.table import TABLE, why_not_emulated
 from rehearsal.program import Created, Imagined, Request, stack_config
 
@@ -163,9 +164,23 @@ class CloudWorld:
             return row.check(ask)
         return tried(row, ask)
 
+    def replaced(
+        self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
+    ) -> Sequence[str]:
+        """Which of the changed inputs cannot be changed in place."""
+        row = self.row(request.type)
+        if row is None:
+            return ()
+        if row.update is None:
+            return changed
+        fixed = {*row.replaces, *(row.replaces_of(self._ask(request, where, old)) if row.replaces_of else ())}
+        return [each for each in changed if each in fixed]
+
     def row(self, type_: str) -> Row | None:
         """How a type is realised here; None if it is only imagined."""
-        return self._table.get(type_)
+        found = self._table.get(type_)
+        # Any kind at all, where an API server stands.
+        return found if found is not None or self._lab is None else kubernetes.row_of(type_)
 
     def _ask(self, request: Request, where: Where | None, old: Mapping[str, Any] | None = None) -> Ask:
         return Ask(

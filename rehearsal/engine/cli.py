@@ -322,7 +322,8 @@ def _outcome(command: str, stack: str, seconds: float, code: int, events: Sequen
                 steps.append(Step(operation=told["op"], urn=told["urn"], type=told["type"], keys=tuple(told.get("diffs") or ())))
         elif "diagnosticEvent" in event:
             said = event["diagnosticEvent"]
-            if said.get("severity") in {"error", "warning"}:
+            # That plugins come from PATH is what is meant here.
+            if said.get("severity") in {"error", "warning"} and " from $PATH at " not in said["message"]:
                 diagnostics.append(f"{said['severity']}: {said.get('urn', '')}: {said['message'].strip()}")
     return Outcome(
         command=command,

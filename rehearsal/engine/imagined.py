@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rehearsal.cloud.row import Row, Where
+from rehearsal.cloud.row import Where
 from rehearsal.program import Created, Imagined, Request
 
 
@@ -55,10 +55,12 @@ class ImaginedRealm:
         """As imagined."""
         return self._world(where).call(stack, token, args)
 
-    def row(self, type_: str) -> Row | None:
-        """No row: everything can be changed in place."""
-        del type_
-        return None
+    def replaced(
+        self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
+    ) -> Sequence[str]:
+        """Everything can be changed in place."""
+        del request, changed, old, where
+        return ()
 
     @staticmethod
     def _world(where: Where | None) -> Imagined:

@@ -8,6 +8,7 @@ providers that bridge Terraform do: what an API hands back otherwise than it was
 import importlib.metadata
 import json
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
@@ -17,7 +18,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from rehearsal import schema
-from rehearsal.cloud.row import Place, RealiseError, Row, Where, same
+from rehearsal.cloud.row import Place, RealiseError, Where, same
 from rehearsal.engine import wire
 from rehearsal.engine.plugins import Start
 from rehearsal.program import Created, Request
@@ -50,8 +51,10 @@ class Realm(Protocol):
         """Answer a function."""
         ...
 
-    def row(self, type_: str) -> Row | None:
-        """How a type is realised."""
+    def replaced(
+        self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
+    ) -> Sequence[str]:
+        """Which of the changed inputs cannot be changed in place."""
         ...
 
 
@@ -154,9 +157,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         old, before, news = (wire.read(each) for each in (request.olds, request.old_inputs, request.news))
         # What nobody declares is the resource's own affair.
         changed = _changed({key: value for key, value in old.items() if key in before or key in news}, news)
-        row = self._realm.row(_type(request.urn))
-        lasting = row is None or row.update is not None
-        replaces = [each for each in changed if not lasting or (row is not None and each in row.replaces)]
+        asked = self._request(request.urn, self._plain(request.news))
+        replaces = self._realm.replaced(asked, changed, self._plain(request.old_inputs), where=self._where()) if changed else ()
         kinds = {
             key: provider_pb2.PropertyDiff(
                 kind=provider_pb2.PropertyDiff.UPDATE_REPLACE if key in replaces else provider_pb2.PropertyDiff.UPDATE
@@ -271,6 +273,9 @@ class _told:  # noqa: N801 — reads as a statement
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RealiseError):
             self._context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        if isinstance(error, Exception) and str(error):
+            # A fault of the stand-in's own: with the way to it. (What `abort` itself raises says nothing.)
+            self._context.abort(grpc.StatusCode.INTERNAL, "".join(traceback.format_exception(error)))
 
 
 def _failure(fault: schema.Fault) -> Any:  # noqa: ANN401 — untyped messages
@@ -301,7 +306,7 @@ def _type(urn: str) -> str:
 
 
 def _stack(urn: str) -> str:
-    return urn.split("::")[0].rpartition(":")[2]
+    return urn.split("::", maxsplit=1)[0].rpartition(":")[2]
 
 
 def serve(package: str, realm: Realm, meddler: Meddler) -> Callable[[Start, grpc.Server], None]:

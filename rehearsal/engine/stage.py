@@ -254,6 +254,14 @@ class EngineStage(Stage):
             time.sleep(0.05)
         return time.monotonic() - began
 
+    def _trouble(self) -> str:
+        """Also what came to the edge last, and how every service stands."""
+        heard = [f"edge: {each.host} {each.method} {each.path} → {each.target or '-'}: {each.status}" for each in self.edge.heard[-6:]]
+        states: list[str] = []
+        with contextlib.suppress(Exception):
+            states = [str(each) for each in self.states()]
+        return "\n".join([*heard, *states, super()._trouble()])
+
     # What it takes
 
     def _sample(self) -> None:

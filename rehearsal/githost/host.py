@@ -10,10 +10,10 @@ from typing import Any, Self
 from rehearsal.githost import graphql_api, schema, smart_http
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.identity import CONSOLE
-from rehearsal.githost.model import HEADS, Faults, PushEvent, Request, no_faults
+from rehearsal.githost.model import HEADS, Faults, Problem, PushEvent, Request, no_faults
 from rehearsal.githost.records import Repository
 from rehearsal.githost.server import Application, Server
-from rehearsal.githost.webhooks import Deliverer, Delivery, WebhookProxy
+from rehearsal.githost.webhooks import Deliverer, Delivery, Hook, WebhookProxy
 
 
 class GitHost:
@@ -135,6 +135,26 @@ class GitHost:
             title = f"# {full_name.split('/')[1]}\n".encode()
             self._hub.put(repo, default_branch, {"README.md": title}, "Initial commit", CONSOLE.login)
 
+    def repository(self, full_name: str) -> Repository | None:
+        """What the host remembers of a repository, to be read; None without one."""
+        return next((each for each in self._hub.repositories() if each.full_name.lower() == full_name.lower()), None)
+
+    def repositories(self, owner: str) -> list[Repository]:
+        """An owner's repositories."""
+        return [each for each in self._hub.repositories() if each.full_name.lower().startswith(f"{owner.lower()}/")]
+
+    def edit_repository(self, full_name: str, settings: Mapping[str, Any]) -> None:
+        """Keep what the owner says of a repository, in REST's names; nothing acts on it."""
+        self._repo(full_name).settings.update(settings)
+
+    def archive_repository(self, full_name: str) -> None:
+        """Refuse every change from now on; reading goes on."""
+        self._repo(full_name).archived = True
+
+    def delete_repository(self, full_name: str) -> None:
+        """Take a repository away, with its webhooks; no clone of it survives here."""
+        self._hub.delete_repository(self._repo(full_name))
+
     def head(self, full_name: str, branch: str) -> str | None:
         """The commit at the tip of a branch, None without one."""
         return self._repo(full_name).store.head(branch)
@@ -193,6 +213,21 @@ class GitHost:
             self.set_default_branch(full_name, name)
         self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
 
+    def delete_branch(self, full_name: str, branch: str) -> None:
+        """Take a branch away.
+
+        Raises:
+            Problem: When it does not exist or is the default one.
+        """
+        repo = self._repo(full_name)
+        if repo.store.head(branch) is None:
+            text = "Reference does not exist"
+            raise Problem(422, text)
+        if branch == repo.default_branch:
+            text = f"Cannot delete the default branch {branch}: make another one the default first"
+            raise Problem(422, text)
+        self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
+
     def set_default_branch(self, full_name: str, branch: str) -> None:
         """Make an existing branch the default one, for clones too.
 
@@ -214,12 +249,40 @@ class GitHost:
         """
         return self._hub.add_ruleset(self._repo(full_name), ruleset)
 
+    def set_ruleset(self, full_name: str, number: int, ruleset: Mapping[str, Any]) -> None:
+        """Change a ruleset; as `add_ruleset`."""
+        self._hub.set_ruleset(self._repo(full_name), number, ruleset)
+
+    def delete_ruleset(self, full_name: str, number: int) -> None:
+        """No longer hold a ruleset; one that is not there is no error."""
+        self._repo(full_name).rulesets.pop(number, None)
+
     def set_status(self, full_name: str, commit: str, context: str, state: str = "success") -> None:
         """Report a status check on a commit: `success`, `failure`, `error` or `pending`."""
         self._repo(full_name).statuses.setdefault(commit, {})[context] = state
 
-    def add_webhook(
-        self, full_name: str, *, url: str, content_type: str, secret: str = "", events: Sequence[str] = ("push",)
+    def webhooks(self, full_name: str) -> list[Hook]:
+        """A repository's webhooks."""
+        return self._hub.hooks(self._repo(full_name))
+
+    def set_webhook(self, hook: Hook) -> None:
+        """Change a webhook: what has its number makes room for it."""
+        self._hub.set_hook(hook)
+
+    def delete_webhook(self, number: int) -> None:
+        """Take a webhook away; one that is not there is no error."""
+        self._hub.delete_hook(number)
+
+    def add_webhook(  # noqa: PLR0913 — the parts of a webhook
+        self,
+        full_name: str,
+        *,
+        url: str,
+        content_type: str,
+        secret: str = "",
+        events: Sequence[str] = ("push",),
+        active: bool = True,
+        insecure_ssl: bool = False,
     ) -> int:
         """A webhook, which is pinged at once; its number.
 
@@ -229,9 +292,36 @@ class GitHost:
             content_type: `json` or `form`.
             secret: Signs each delivery (`X-Hub-Signature-256`).
             events: `push`, `pull_request`, or `*`.
+            active: Whether anything but the ping is sent.
+            insecure_ssl: Kept, and not acted on: deliveries always check the certificate.
         """
-        repo = self._repo(full_name)
-        return self._hub.add_hook(repo, url=url, content_type=content_type, secret=secret, events=events).id
+        return self._hub.add_hook(
+            self._repo(full_name),
+            url=url,
+            content_type=content_type,
+            secret=secret,
+            events=events,
+            active=active,
+            insecure_ssl=insecure_ssl,
+        ).id
+
+    # Teams and Actions
+
+    def set_team_permission(self, full_name: str, team: str, permission: str | None) -> None:
+        """Give a team a permission in a repository; None takes it away. Kept, and not acted on: see `add_user`."""
+        teams = self._repo(full_name).teams
+        if permission is None:
+            teams.pop(team, None)
+        else:
+            teams[team] = permission
+
+    def set_variable(self, full_name: str, name: str, value: str | None) -> None:
+        """Set a variable of Actions; None takes it away."""
+        variables = self._repo(full_name).variables
+        if value is None:
+            variables.pop(name, None)
+        else:
+            variables[name] = value
 
     # People and Apps
 

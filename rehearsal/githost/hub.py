@@ -5,6 +5,7 @@ webhooks after the lock is released, each thread's own in order; of two threads 
 tell first, as GitHub's deliveries may.
 """
 
+import shutil
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,11 +126,31 @@ class Hub:
             raise not_found(text)
         return found
 
+    def repositories(self) -> list[Repository]:
+        """All there are."""
+        return list(self._repositories.values())
+
+    def delete_repository(self, repo: Repository) -> None:
+        """Take a repository away, with its webhooks."""
+        with repo.lock:
+            del self._repositories[repo.full_name.lower()]
+            for hook in self.hooks(repo):
+                del self._hooks[hook.id]
+            shutil.rmtree(repo.store.path)
+
     def add_ruleset(self, repo: Repository, ruleset: Mapping[str, Any]) -> int:
         """Hold a ruleset from now on."""
         number = self._number()
-        repo.rulesets[number] = rules.parse(number, ruleset)
+        self.set_ruleset(repo, number, ruleset)
         return number
+
+    def set_ruleset(self, repo: Repository, number: int, ruleset: Mapping[str, Any]) -> None:
+        """Hold a ruleset under its number, in the place of what was there."""
+        parsed = rules.parse(number, ruleset)
+        if any(each.name == parsed.name and each.id != number for each in repo.rulesets.values()):
+            text = f"Validation Failed: Name must be unique: {parsed.name}"
+            raise Problem(422, text)
+        repo.rulesets[number] = parsed
 
     # Telling
 
@@ -137,6 +158,10 @@ class Hub:
     def locked(self, repo: Repository) -> Generator[list[Happening]]:
         """Hold a repository's lock; what is put into the list is told after it is released, also when the body fails."""
         told: list[Happening] = []
+        if repo.archived:
+            # https://docs.github.com/en/repositories/archiving-a-github-repository/archiving-repositories
+            text = "Repository was archived so is read-only."
+            raise forbidden(text)
         try:
             with repo.lock:
                 yield told
@@ -171,10 +196,32 @@ class Hub:
             if hook.repository == repo.full_name and hook.wants(event):
                 self.deliverer.send(hook, event, payload)
 
-    def add_hook(self, repo: Repository, *, url: str, content_type: str, secret: str, events: Sequence[str]) -> Hook:
+    def set_hook(self, hook: Hook) -> None:
+        """Put a webhook under its number, in the place of what was there.
+
+        Raises:
+            Problem: When GitHub would not take it.
+        """
+        if hook.content_type not in {"json", "form"}:
+            raise Problem(422, f"content_type is {hook.content_type!r}: allowed are json and form.")
+        self._hooks[hook.id] = hook
+
+    def delete_hook(self, number: int) -> None:
+        """Take a webhook away; one that is not there is no error."""
+        self._hooks.pop(number, None)
+
+    def add_hook(  # noqa: PLR0913 — the parts of a webhook
+        self,
+        repo: Repository,
+        *,
+        url: str,
+        content_type: str,
+        secret: str,
+        events: Sequence[str],
+        active: bool = True,
+        insecure_ssl: bool = False,
+    ) -> Hook:
         """Add a webhook and ping it, as GitHub does."""
-        if content_type not in {"json", "form"}:
-            raise Problem(422, f"content_type is {content_type!r}: allowed are json and form.")
         hook = Hook(
             id=self._number(),
             repository=repo.full_name,
@@ -182,8 +229,10 @@ class Hub:
             content_type=content_type,
             secret=secret,
             events=tuple(events),
+            active=active,
+            insecure_ssl=insecure_ssl,
         )
-        self._hooks[hook.id] = hook
+        self.set_hook(hook)
         ping = {"zen": "Keep it logically awesome.", "hook_id": hook.id, "repository": views.repository(self.url, repo)}
         self.deliverer.send(hook, "ping", ping)
         return hook

@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from rehearsal.githost.model import Actor
+from rehearsal.githost.model import Actor, Json
 from rehearsal.githost.rules import Ruleset
 from rehearsal.githost.store import Store
 
@@ -84,6 +85,10 @@ class Repository:
         pulls: By number.
         statuses: State by context by commit.
         pushers: Who last moved a branch.
+        settings: What else the owner has said of it, such as `description`, in REST's names: kept and not acted on.
+        teams: Permission by team: kept and not acted on, for people have one role in every repository.
+        variables: Variables of Actions by name.
+        archived: Whether nothing may change any more.
         lock: Held around read, check and update.
     """
 
@@ -95,6 +100,10 @@ class Repository:
     pulls: dict[int, Pull] = field(default_factory=dict[int, Pull])
     statuses: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     pushers: dict[str, str] = field(default_factory=dict[str, str])
+    settings: Json = field(default_factory=dict[str, Any])
+    teams: dict[str, str] = field(default_factory=dict[str, str])
+    variables: dict[str, str] = field(default_factory=dict[str, str])
+    archived: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def passed(self, commit: str | None) -> frozenset[str]:

@@ -57,6 +57,7 @@ class Ruleset:
         exclude: Patterns taken out again.
         rules: Parameters by rule type.
         bypass: Bypass actors as given.
+        given: The whole as it was given.
     """
 
     id: int
@@ -66,6 +67,7 @@ class Ruleset:
     exclude: tuple[str, ...]
     rules: Mapping[str, Json]
     bypass: tuple[Json, ...]
+    given: Mapping[str, Any]
 
     def covers(self, ref: str, default_branch: str) -> bool:
         """Whether the ruleset speaks of a ref."""
@@ -147,6 +149,7 @@ def parse(number: int, ruleset: Mapping[str, Any]) -> Ruleset:
         exclude=tuple(names.get("exclude") or ()),
         rules=rules,
         bypass=bypass,
+        given=dict(ruleset),
     )
 
 

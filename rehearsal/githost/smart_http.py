@@ -69,14 +69,20 @@ def serve(hub: Hub, request: Request, full_name: str, rest: str) -> Response:
         repo = hub.repository(full_name, actor)
     except Problem:
         return _plain(404, "Repository not found.")
-    if not actor.may("contents", "write" if pushing else "read"):
-        verb = "Permission to" if pushing else "Read access to"
-        return _plain(403, f"{verb} {repo.full_name}.git denied to {actor.login}.")
+    if refusal := _refusal(repo, actor, pushing=pushing):
+        return _plain(403, refusal)
     if rest != "git-receive-pack":
         return _backend(hub, request, repo, rest, "")
     session = secrets.token_hex(16)
     with hub.receiving(repo, actor, session):
         return _backend(hub, request, repo, rest, session)
+
+
+def _refusal(repo: Repository, actor: Actor, *, pushing: bool) -> str:
+    if not actor.may("contents", "write" if pushing else "read"):
+        verb = "Permission to" if pushing else "Read access to"
+        return f"{verb} {repo.full_name}.git denied to {actor.login}."
+    return "This repository was archived so it is read-only." if pushing and repo.archived else ""
 
 
 def _backend(hub: Hub, request: Request, repo: Repository, rest: str, session: str) -> Response:

@@ -32,7 +32,7 @@ def repository(url: str, repo: Repository) -> Json:
         "clone_url": f"{url}/{repo.full_name}.git",
         "ssh_url": f"git@127.0.0.1:{repo.full_name}.git",
         "default_branch": repo.default_branch,
-        "archived": False,
+        "archived": repo.archived,
     }
 
 
@@ -60,12 +60,12 @@ def hook(url: str, found: Hook) -> Json:
         "type": "Repository",
         "id": found.id,
         "name": "web",
-        "active": True,
+        "active": found.active,
         "events": list(found.events),
         "config": {
             "url": found.url,
             "content_type": found.content_type,
-            "insecure_ssl": "0",
+            "insecure_ssl": str(int(found.insecure_ssl)),
             **({"secret": "********"} if found.secret else {}),
         },
         "url": f"{url}/repos/{found.repository}/hooks/{found.id}",

@@ -34,6 +34,8 @@ class Hook:
         content_type: `json` or `form`.
         secret: Signs the body; no signature without one.
         events: Event names, or `*`.
+        active: Whether anything but the ping is sent.
+        insecure_ssl: Whether GitHub would not check the certificate; kept: this host checks it in any case.
     """
 
     id: int
@@ -42,10 +44,12 @@ class Hook:
     content_type: str
     secret: str
     events: tuple[str, ...]
+    active: bool = True
+    insecure_ssl: bool = False
 
     def wants(self, event: str) -> bool:
         """Whether an event is sent to this hook; `ping` always is."""
-        return event == "ping" or "*" in self.events or event in self.events
+        return event == "ping" or (self.active and ("*" in self.events or event in self.events))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from rehearsal.lab.control_plane import ControlPlane
+from rehearsal.lab.kube import KubeError
 from rehearsal.lab.processes import Process, ProcessError, free_port
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ API: Final = "argoproj.io/v1alpha1"
 _LOOPBACK: Final = "127.0.0.1"
 _PART: Final[Mapping[str, str]] = {"app.kubernetes.io/part-of": "argocd"}
 _MANAGER: Final = "helm"
+_KINDS: Final = ("Application", "ApplicationSet", "AppProject")
+_KINDS_SECONDS: Final = 20.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class ArgoCD:
@@ -77,6 +82,7 @@ class ArgoCD:
         for file in assets.argocd_crds:
             for each in _documents(file):
                 kube.apply(each, manager=_MANAGER)
+        self._await_kinds()
         for file in assets.argocd_config:
             for each in _documents(file):
                 name = each["metadata"]["name"]
@@ -96,6 +102,21 @@ class ArgoCD:
             for each in [pool.submit(self._start_controller, repository), pool.submit(self._start_server, repository)]:
                 each.result()
         self._say(f"{self._plane.name}: Argo CD answers at {self.server_url}")
+
+    def _await_kinds(self) -> None:
+        """Until every kind is served: a definition is, a moment after it was taken."""
+        deadline = time.monotonic() + _KINDS_SECONDS
+        missing = set(_KINDS)
+        while missing:
+            for kind in list(missing):
+                with contextlib.suppress(KubeError):
+                    self._plane.kube.list(API, kind)
+                    missing.discard(kind)
+            if missing and time.monotonic() > deadline:
+                msg = f"{self._plane.name} does not serve {', '.join(sorted(missing))} {_KINDS_SECONDS:.0f} s after their definitions were taken"
+                raise ProcessError(msg)
+            if missing:
+                time.sleep(_LOOK_SECONDS)
 
     def _own_secret(self) -> dict[str, str]:
         """What signs sessions: drawn once."""

@@ -110,9 +110,8 @@ def faults(release: Release) -> Sequence[str]:
     """Why a release would be refused, whatever the cluster."""
     pinned = _PINNED.get(release.chart)
     if pinned is None:
-        return [
-            f"chart is {release.chart!r}: the lab knows what these do: {', '.join(sorted(_PLAYS))}; add it to rehearsal/lab/charts.py"
-        ]
+        known = ", ".join(sorted(_PLAYS))
+        return [f"chart is {release.chart!r}: the lab knows what these do: {known}; add it to rehearsal/lab/charts.py"]
     found = [
         f"{key} is {got!r}: components/charts.py pins {wanted!r}"
         for key, got, wanted in (
@@ -258,7 +257,7 @@ def _define(cluster: LabCluster, files: Sequence[Path]) -> None:
 
 def _established(cluster: LabCluster, name: str) -> bool:
     found = cluster.kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) or {}
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = found.get("status", {}).get("conditions") or []
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 

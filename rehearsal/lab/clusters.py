@@ -205,8 +205,8 @@ class Clusters:
             make_argocd: Makes an Argo CD for a control plane.
         """
         self._binaries, self._folder, self._emulators, self._say = binaries, folder, emulators, say
-        self._make_plane = make_plane or (lambda name, own: ControlPlane(name, own, binaries, say))
-        self._make_argocd = make_argocd or (lambda plane, own: ArgoCD(plane, own, binaries, say))
+        self._make_plane = make_plane or self._plane_of
+        self._make_argocd = make_argocd or self._argocd_of
         self._planes: dict[str, Future[ControlPlane]] = {}
         self._clusters: dict[str, LabCluster] = {}
         self._made = 0
@@ -345,6 +345,12 @@ class Clusters:
             msg = f"a cluster {name} runs already: names must differ here"
             raise ClusterError(msg)
         return found
+
+    def _plane_of(self, name: str, folder: Path) -> ControlPlane:
+        return ControlPlane(name, folder, self._binaries, self._say)
+
+    def _argocd_of(self, plane: ControlPlane, folder: Path) -> ArgoCD:
+        return ArgoCD(plane, folder, self._binaries, self._say)
 
     def _started(self, name: str, folder: Path) -> ControlPlane:
         plane = self._make_plane(name, folder)

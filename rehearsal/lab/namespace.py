@@ -24,8 +24,6 @@ def inside() -> bool:
 def enter(module: str, arguments: Sequence[str]) -> None:
     """Run `python -m module` again in a namespace of its own, in the place of this process; does nothing inside one.
 
-    PDEATHSIG goes by the thread that started a process: here it is the first one, which lives as long as the process.
-
     Raises:
         NamespaceError: the machine does not let it be made.
     """

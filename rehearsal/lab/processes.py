@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 8.0
 _TAIL_LINES: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
+# A process dies with the *thread* that started it: this one lives as long as we do.
+_SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="spawner")
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,21 +52,24 @@ class Process:
             ProcessError: there is no such program.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._process = _SPAWNER.submit(self._spawn).result()
+        except OSError as error:
+            msg = f"{self.name} does not start: {error}"
+            raise ProcessError(msg) from error
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as out:
-            try:
-                self._process = subprocess.Popen(
-                    list(self.arguments),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    env={"PATH": os.environ.get("PATH", os.defpath), **self.environment},
-                    cwd=self.folder,
-                    # A parent that is killed takes its processes along.
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 — one call into libc, and no lock is taken
-                )
-            except OSError as error:
-                msg = f"{self.name} does not start: {error}"
-                raise ProcessError(msg) from error
+            return subprocess.Popen(
+                list(self.arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={"PATH": os.environ.get("PATH", os.defpath), **self.environment},
+                cwd=self.folder,
+                # A parent that is killed takes its processes along.
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 — one call into libc, and no lock is taken
+            )
 
     @property
     def pid(self) -> int | None:
