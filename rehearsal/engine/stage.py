@@ -20,6 +20,8 @@ from rehearsal.edge_door import Behind
 from rehearsal.engine import construct, language, provider
 from rehearsal.engine.cli import Engine, Outcome
 from rehearsal.engine.plugins import Broker
+from rehearsal.lab import bindings
+from rehearsal.lab.argocd import NAMESPACE
 from rehearsal.lab.build import Binaries
 from rehearsal.lab.clusters import Clusters, LabCluster
 from rehearsal.program import Program
@@ -127,24 +129,18 @@ class EngineStage(Stage):
 
     def _forward(self, environment: str, target: str, request: Request) -> Response:
         """What a target group's pods answer: Argo CD's, where its binding stands."""
+        why = f"no pod is bound to {target}"
         for colour in self.settings[environment].clusters:
             found = self.clusters.find(naming.cluster(environment, colour))
-            bound = found is not None and any(f":targetgroup/{target}/" in arn for arn in found.bindings.values())
-            if found is None or not bound or not target.startswith(f"argocd-{colour}-") or found.argocd is None:
+            if found is None or found.argocd is None or not found.argocd.server_url:
                 continue
-            headers = {
-                key: value for key, value in request.headers.items() if key in _KEPT_HEADERS or key.lower().startswith("x-")
-            }
-            with contextlib.suppress(urllib3.exceptions.HTTPError):
-                answer = urllib3.request(
-                    request.method,
-                    f"{found.argocd.server_url}{request.path}",
-                    body=request.get_data(),
-                    headers=headers,
-                    retries=False,
-                )
-                return Response(answer.data, answer.status)
-        return Response(f"no pod is bound to {target}", 502)
+            for each in found.kube.list(bindings.API, bindings.KIND, NAMESPACE):
+                if f":targetgroup/{target}/" not in each["spec"]["targetGroupARN"]:
+                    continue
+                why = found.bindings.get((NAMESPACE, each["metadata"]["name"]), "nobody has looked at the binding yet")
+                if not why:
+                    return _forwarded(request, found.argocd.server_url)
+        return Response(why, 502)
 
     # The engine
 
@@ -183,7 +179,7 @@ class EngineStage(Stage):
         pods = cluster.kube.list("v1", "Pod", service) if deployment else []
         alive = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
         exact = [each for each in alive if _ready(each) and tuple(one["image"] for one in each["spec"]["containers"]) == images]
-        told = [f"{each['type']}: {each['message']}" for each in status.get("conditions", ())]
+        told = [f"{each['type']}: {each['message']}" for each in status.get("conditions") or ()]
         operation: Mapping[str, Any] = status.get("operationState", {})
         if operation.get("phase") in {"Failed", "Error"}:
             told.append(f"sync {operation['phase'].lower()}: {operation.get('message', '')}")
@@ -197,7 +193,7 @@ class EngineStage(Stage):
             # Pods of an older template count against it until they are gone.
             running=len(exact) if len(exact) == len(alive) else 0,
             wanted=wanted,
-            message="; ".join([*told, *_waiting(alive)]),
+            message="; ".join([*told, *_unhealthy(status), *_waiting(alive)]),
         )
 
     def states(self) -> list[State]:
@@ -256,7 +252,9 @@ class EngineStage(Stage):
 
     def _trouble(self) -> str:
         """Also what came to the edge last, and how every service stands."""
-        heard = [f"edge: {each.host} {each.method} {each.path} → {each.target or '-'}: {each.status}" for each in self.edge.heard[-6:]]
+        heard = [
+            f"edge: {each.host} {each.method} {each.path} → {each.target or '-'}: {each.status}" for each in self.edge.heard[-6:]
+        ]
         states: list[str] = []
         with contextlib.suppress(Exception):
             states = [str(each) for each in self.states()]
@@ -269,17 +267,43 @@ class EngineStage(Stage):
             self.peak = max(self.peak, memory_below(os.getpid()))
 
 
+def _forwarded(request: Request, server: str) -> Response:
+    headers = {key: value for key, value in request.headers.items() if key in _KEPT_HEADERS or key.lower().startswith("x-")}
+    try:
+        answer = urllib3.request(
+            request.method, f"{server}{request.path}", body=request.get_data(), headers=headers, retries=False
+        )
+    except urllib3.exceptions.HTTPError as error:
+        return Response(f"{server} does not answer: {error}", 504)
+    return Response(answer.data, answer.status)
+
+
 def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", ())
+    conditions = pod.get("status", {}).get("conditions") or ()
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
+def _unhealthy(status: Mapping[str, Any]) -> list[str]:
+    """Parts of an Application that are not well, in Argo CD's words."""
+    return [
+        f"{each['kind']} {each['name']}: {health['status']} {health.get('message', '')}".rstrip()
+        for each in status.get("resources") or ()
+        if (health := each.get("health") or {}).get("status", "Healthy") != "Healthy"
+    ]
+
+
 def _waiting(pods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why containers wait, each reason once."""
-    found = {
+    """Why pods are not placed and containers wait, each reason once."""
+    unplaced = {
+        f"{each.get('reason', '')}: {each.get('message', '')}"
+        for pod in pods
+        for each in pod.get("status", {}).get("conditions") or ()
+        if each["type"] == "PodScheduled" and each["status"] != "True"
+    }
+    found = unplaced | {
         f"{waiting['reason']}: {waiting.get('message', '')}"
         for pod in pods
-        for status in pod.get("status", {}).get("containerStatuses", ())
+        for status in pod.get("status", {}).get("containerStatuses") or ()
         if (waiting := status.get("state", {}).get("waiting"))
     }
     return sorted(found)

@@ -256,8 +256,9 @@ def _define(cluster: LabCluster, files: Sequence[Path]) -> None:
 
 
 def _established(cluster: LabCluster, name: str) -> bool:
-    found = cluster.kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) or {}
-    conditions = found.get("status", {}).get("conditions") or []
+    found = cluster.kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+    # A definition that is brand-new has `null` there.
+    conditions: list[dict[str, str]] = (found.get("status", {}).get("conditions") or []) if found else []
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 

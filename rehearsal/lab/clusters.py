@@ -19,6 +19,7 @@ import yaml
 
 from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Place, RealiseError
+from rehearsal.lab import metrics
 from rehearsal.lab.argocd import ArgoCD
 from rehearsal.lab.control_plane import ControlPlane
 
@@ -31,6 +32,7 @@ POD_IDENTITY_AGENT: Final = "eks-pod-identity-agent"
 # https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html
 _GROUP_LABEL: Final = "eks.amazonaws.com/nodegroup"
 _READY_SECONDS: Final = 60
+_DISK: Final[Mapping[str, str]] = {"ephemeral-storage": "40Gi"}
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -92,6 +94,7 @@ class LabCluster:
     record: Record = field(default_factory=Record)
     controllers: "dict[str, Controller]" = field(default_factory=dict[str, "Controller"])
     bindings: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    _metrics: metrics.Metrics | None = None
 
     @property
     def kube(self) -> "Kube":
@@ -130,6 +133,18 @@ class LabCluster:
         if running is not None:
             running.stop()
 
+    def addon_came(self, name: str) -> None:
+        """Start what an add-on runs, where the lab plays it."""
+        if name == metrics.NAME and self._metrics is None:
+            self._metrics = metrics.Metrics(self.control_plane)
+            self._metrics.start()
+
+    def addon_went(self, name: str) -> None:
+        """Stop it."""
+        if name == metrics.NAME and self._metrics is not None:
+            self._metrics.stop()
+            self._metrics = None
+
     def nodes(self, group: str) -> list[str]:
         """Names of a group's nodes."""
         return sorted(
@@ -158,6 +173,9 @@ class LabCluster:
                 msg = f"nodes {', '.join(waiting)} of {self.name} are not ready after {_READY_SECONDS} s: see kwok's log"
                 raise ClusterError(msg)
             time.sleep(_LOOK_SECONDS)
+        for name in sorted({*names} - {*there}):
+            # KWOK gives a node no disk, and pods of a restricted namespace ask for some.
+            self.kube.patch("v1", "Node", name, {"status": {"allocatable": _DISK, "capacity": _DISK}}, subresource="status")
 
     def _is_ready(self, name: str) -> bool:
         node = self.kube.get("v1", "Node", name) or {}
@@ -175,6 +193,7 @@ class LabCluster:
         """Stop all that runs for it."""
         for name in list(self.controllers):
             self.halt(name)
+        self.addon_went(metrics.NAME)
         if self.argocd is not None:
             self.argocd.stop()
             self.argocd = None

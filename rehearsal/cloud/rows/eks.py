@@ -452,6 +452,7 @@ def _addon(ask: Ask) -> Created:
             msg = f"ResourceInUseException: Addon already exists: {name} in {running.name}"
             raise RealiseError(msg)
         running.record.addons[name] = _addon_kept(ask)
+    running.addon_came(name)
     return ask.done(f"{running.name}:{name}", arn=ask.arn("eks", f"addon/{running.name}/{name}"))
 
 
@@ -511,6 +512,7 @@ def _delete_addon(ask: Ask, id_: str) -> None:
     running = ask.clusters.find(cluster)
     if running is not None:
         running.record.addons.pop(name, None)
+        running.addon_went(name)
 
 
 # Access of people and roles

@@ -279,7 +279,8 @@ _OBJECT: Final = Row(
     update=_update,
     delete=_delete,
     replaces=frozenset({"apiVersion", "kind"}),
-    check=preview, replaces_of=replaces_of,
+    check=preview,
+    replaces_of=replaces_of,
 )
 
 

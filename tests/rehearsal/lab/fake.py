@@ -12,6 +12,7 @@ import yaml
 
 from rehearsal.cloud import Emulators
 from rehearsal.lab.clusters import Clusters
+from rehearsal.lab.controller import Controller
 from rehearsal.lab.kube import KubeError, NoKindError
 
 Object = dict[str, Any]
@@ -209,7 +210,7 @@ class FakePlane:
 
 
 class FakeArgoCD:
-    """An Argo CD that only defines its kinds, and notes what it is told.
+    """An Argo CD that defines its kinds, lets go of Applications that are deleted while it runs, and notes what it is told.
 
     Attributes:
         done: What was asked of it, in order.
@@ -221,6 +222,7 @@ class FakeArgoCD:
         self.done: list[str] = []
         self.given: Object = {}
         self._plane = plane
+        self._controller = Controller("argocd", self._look)
 
     def prepare(self) -> None:
         """As the real one."""
@@ -232,10 +234,19 @@ class FakeArgoCD:
         self.given = given
         for kind in ("Application", "AppProject"):
             self._plane.kube.apply(definition("argoproj.io", "v1alpha1", kind))
+        self._controller.start()
 
     def stop(self) -> None:
         """As the real one."""
         self.done.append("stop")
+        self._controller.stop()
+
+    def _look(self) -> None:
+        kube, api, kind = self._plane.kube, "argoproj.io/v1alpha1", "Application"
+        for each in kube.list(api, kind):
+            metadata = each["metadata"]
+            if "deletionTimestamp" in metadata:
+                kube.patch(api, kind, metadata["name"], {"metadata": {"finalizers": []}}, metadata["namespace"])
 
 
 def definition(group: str, version: str, kind: str) -> Object:
