@@ -54,18 +54,27 @@ STAND_INS: Final[Mapping[str, str]] = {
 # What the lab stands in for otherwise.
 LAB_STAND_INS: Final[Mapping[str, str]] = {
     "Pulumi's providers of AWS, GitHub and Kubernetes": (
-        "stand-ins that serve the engine's protocol from the rehearsal's one table; inputs are held to the SDK's classes, calls to AWS's "
-        "service models, objects to the API server"
+        "stand-ins that serve the engine's protocol from the rehearsal's one table; inputs are held to the SDK's classes, calls to "
+        "AWS's service models, objects to the API server"
     ),
-    "The component of pulumi_eks": "a stand-in registers the children that the real one would, as far as this program asks for them",
+    "The component of pulumi_eks": (
+        "a stand-in registers the children that the real one would, as far as this program asks for them"
+    ),
     "Pulumi's host for Python": "a stand-in that starts the same interpreter on the same program",
     "Amazon EKS": "a real control plane for each cluster, on loopback; access entries and add-ons are kept, not enforced",
     "Kubernetes and Argo CD": "real; the version of Argo CD is the lab's, a little newer than the chart's",
-    "Nodes, kubelets and pods": "KWOK plays them: pods run at once, no container does; one tag stands for an image that cannot be pulled",
-    "Helm charts": "none can be fetched: what each release brings (definitions, controllers) is done by the lab; values are held to the chart's keys",
+    "Nodes, kubelets and pods": (
+        "KWOK plays them: pods run at once, no container does; one tag stands for an image that cannot be pulled"
+    ),
+    "Helm charts": (
+        "none can be fetched: what each release brings (definitions, controllers) is done by the lab; values are held to the "
+        "chart's keys"
+    ),
     "metrics-server": "every container uses half of what it requests",
-    "A load balancer's forwarding": "the declared listener rules are applied to Argo CD's webhooks, which reach the real Argo CD where its "
-    "TargetGroupBinding stands",
+    "A load balancer's forwarding": (
+        "the declared listener rules are applied to Argo CD's webhooks, which reach the real Argo CD where its TargetGroupBinding "
+        "stands"
+    ),
 }
 
 

@@ -381,7 +381,7 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 — JSON
         return all(same(*each) for each in zip(*pair, strict=True))
     if isinstance(one, str) and isinstance(other, str):
         return one == other or _parsed(one) == _parsed(other) != None  # noqa: E711 — a comparison chain
-    empty = (None, "", [], {})
+    empty: tuple[Any, ...] = (None, "", [], {})
     return (one in empty and other in empty) or _plain(one) == _plain(other)
 
 

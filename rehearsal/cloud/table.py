@@ -22,8 +22,6 @@ TABLE: Final[Rows] = {
 NOT_EMULATED: Final[Mapping[str, str]] = {
     "aws:eks/": "no emulator runs nodes: add-ons, node groups and pod identities need a cluster that does",
     "eks:": "no emulator runs a Kubernetes control plane",
-    "github:index/teamRepository:": "people have one role in every repository of the Git host",
-    "github:index/actionsVariable:": "the Git host keeps no variables of Actions: the stage tells the runner the same",
     "github:": "no Git host was given to stand in for GitHub",
     "kubernetes:": "no emulator runs a Kubernetes control plane; what Argo CD would apply is rendered instead",
     "pulumi:providers:": "configures a plugin of the engine, and no engine runs",

@@ -214,8 +214,23 @@ class CloudWorld:
                 }
             case "aws:route53/getZone:getZone":
                 return self._zone(place, args)
+            case "aws:secretsmanager/getRandomPassword:getRandomPassword":
+                return self._password(place, args)
             case _:
                 return Imagined(account=place.account, region=place.region).call(stack, token, args)
+
+    def _password(self, place: Place, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Another one at every call, as AWS's."""
+        known = {"passwordLength": "PasswordLength", "excludePunctuation": "ExcludePunctuation"}
+        strange = sorted(key for key, value in args.items() if value is not None and key not in known)
+        if strange:
+            msg = f"getRandomPassword is asked for {', '.join(strange)}: {', '.join(known)} are known here; map it in rehearsal/cloud/world.py"
+            raise RealiseError(msg)
+        asked = {theirs: args[ours] for ours, theirs in known.items() if args.get(ours) is not None}
+        if "PasswordLength" in asked:
+            asked["PasswordLength"] = int(asked["PasswordLength"])
+        drawn = self.emulators.client("secretsmanager", place.account, place.region).get_random_password(**asked)
+        return {**args, "id": place.region, "randomPassword": drawn["RandomPassword"]}
 
     def _zone(self, place: Place, args: Mapping[str, Any]) -> dict[str, Any]:
         name, private = str(args["name"]).rstrip("."), bool(args.get("privateZone", False))

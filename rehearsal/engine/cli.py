@@ -135,7 +135,7 @@ class Engine:
     def configure(self, stack: str, overrides: Mapping[str, object]) -> None:
         """Write a stack's file: as in the checkout, but for some keys; None removes one."""
         path = self.project / f"Pulumi.{stack}.yaml"
-        kept = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        kept: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
         config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")).get("config", {})
         for key, value in overrides.items():
             if value is None:
@@ -306,7 +306,9 @@ def _events(log: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _outcome(command: str, stack: str, seconds: float, code: int, events: Sequence[Mapping[str, Any]], output: str) -> Outcome:
+def _outcome(  # noqa: PLR0913, PLR0917 — what is known of a run, in the order of `Outcome`
+    command: str, stack: str, seconds: float, code: int, events: Sequence[Mapping[str, Any]], output: str
+) -> Outcome:
     steps: list[Step] = []
     kept, diagnostics = 0, list[str]()
     for event in events:

@@ -153,11 +153,13 @@ class _Cluster:
         if unread:
             context.abort(
                 grpc.StatusCode.UNIMPLEMENTED,
-                f"{', '.join(unread)} would be dropped: the stand-in of {_TYPE} does not know it; extend rehearsal/engine/construct.py",
+                f"{', '.join(unread)} would be dropped: the stand-in of {_TYPE} does not know it; extend "
+                "rehearsal/engine/construct.py",
             )
         kubeconfig = self._clusters.kubeconfig(str(here)) if cluster.id and cluster.id != wire.UNKNOWN else None
-        group = (made.get("vpcConfig") or {}).get("clusterSecurityGroupId", wire.UNKNOWN)
-        outputs = {
+        network: Mapping[str, Any] = made.get("vpcConfig") or {}
+        group = network.get("clusterSecurityGroupId", wire.UNKNOWN)
+        outputs: dict[str, Any] = {
             "kubeconfig": json.loads(kubeconfig) if kubeconfig else wire.UNKNOWN,
             "kubeconfigJson": kubeconfig or wire.UNKNOWN,
             "clusterSecurityGroupId": group,
@@ -188,7 +190,8 @@ class _Cluster:
             dependencies=[cluster_urn],
             given=("accessEntries",),
         )
-        for policy, association in sorted((entry.get("accessPolicies") or {}).items()):
+        associations: Mapping[str, Mapping[str, Any]] = entry.get("accessPolicies") or {}
+        for policy, association in sorted(associations.items()):
             self._register(
                 "aws:eks/accessPolicyAssociation:AccessPolicyAssociation",
                 f"{name}-{key}-{policy}",
@@ -233,10 +236,10 @@ class _Cluster:
         answer = self._monitor.Invoke(
             resource_pb2.ResourceInvokeRequest(tok="pulumi:pulumi:getResource", args=wire.write({"urn": urn}))
         )
-        state = wire.read(getattr(answer, "return")).get("state") or {}
+        state: Mapping[str, Any] = wire.read(getattr(answer, "return")).get("state") or {}
         return state.get("arn") or wire.UNKNOWN
 
-    def _register(
+    def _register(  # noqa: PLR0913 — the protocol's own
         self,
         type_: str,
         name: str,

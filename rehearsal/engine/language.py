@@ -5,6 +5,7 @@ program; this one starts the interpreter that it runs under itself.
 """
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,10 @@ class Host(language_pb2_grpc.LanguageRuntimeServicer):
     def GetRequiredPlugins(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102 — same
         del request, context
         return language_pb2.GetRequiredPluginsResponse()
+
+    def About(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+        del request, context
+        return language_pb2.AboutResponse(executable=sys.executable, version=platform.python_version())
 
     def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
         del request, context

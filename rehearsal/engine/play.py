@@ -5,7 +5,6 @@ import statistics
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -237,10 +236,9 @@ class EnginePlay(Play):
     # How long it takes
 
     def timed(self) -> None:
-        """Twenty commits to every environment's branch, one after another, all three at once."""
+        """Twenty commits to every environment's branch, one after another."""
         with self.progress.step("", f"{COMMITS} commits to every environment are timed, from commit to running") as step:
-            with ThreadPoolExecutor(3) as pool:
-                self.latencies = list(pool.map(self._timed, ("dev", "stg", "prd")))
+            self.latencies = [self._timed(each) for each in ("dev", "stg", "prd")]
             shown = [f"{each.environment} {each.median_synced:.2f} s (at most {max(each.synced):.2f})" for each in self.latencies]
             step.produced = f"Synced after {', '.join(shown)} at the median"
             slow = [each.environment for each in self.latencies if each.median_synced > TARGET_SECONDS]
@@ -266,7 +264,9 @@ class EnginePlay(Play):
                 sync: Mapping[str, Any] = (app or {}).get("status", {}).get("sync", {})
                 return (sync.get("status"), sync.get("revision")) == ("Synced", commit)
 
-            stage.wait_for(f"Argo CD of {environment} to sync commit {commit[:12]}", there)
+            while not there():
+                _expect(time.monotonic() - began < _WAIT, f"Argo CD of {environment} syncs commit {commit[:12]}")
+                time.sleep(_LOOK_SECONDS)
             synced.append(time.monotonic() - began)
             stage.until(
                 f"{tag} to run in {environment}",
@@ -289,7 +289,7 @@ class EnginePlay(Play):
             said = " ".join(outcome.diagnostics)
             _expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
             _expect(stage.meddler.counts == before, "nothing was asked of any provider")
-            step.produced = _first(next(each for each in outcome.diagnostics if other in each))
+            step.produced = _first(next(line for each in outcome.diagnostics for line in each.splitlines() if other in line))
 
     def added_and_removed(self) -> None:
         """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
@@ -429,6 +429,7 @@ class EnginePlay(Play):
 
 
 _WAIT: Final = 120.0
+_LOOK_SECONDS: Final = 0.05
 
 
 def _as_it_is(request: Request) -> None:

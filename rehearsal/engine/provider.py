@@ -125,7 +125,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Take the configuration; refuse credentials of an account that it does not allow."""
         self._stack = _stack(request.urn)
         self._config = {key: _decoded(value) for key, value in self._plain(request.args).items()}
-        allowed = [str(each) for each in self._config.get("allowedAccountIds") or []]
+        accounts: list[Any] = self._config.get("allowedAccountIds") or []
+        allowed = [str(each) for each in accounts]
         account = self._start.environment.get("AWS_ACCESS_KEY_ID", "")
         if self._package == "aws" and allowed and account not in allowed:
             context.abort(grpc.StatusCode.UNKNOWN, f"AWS account ID not allowed: {account}; allowed are {', '.join(allowed)}")

@@ -29,7 +29,9 @@ from rehearsal.stage import STACKS, Stage, StageError
 
 PACKAGES: Final = ("aws", "github", "kubernetes")
 _WAIT_SECONDS: Final = 60.0
-_SAMPLE_SECONDS: Final = 1.0
+_SAMPLE_SECONDS: Final = 2.0
+# Often enough for what is told in tenths of seconds; every look is four requests.
+_LOOK_SECONDS: Final = 0.1
 _KEPT_HEADERS: Final = ("Content-Type", "User-Agent")
 
 
@@ -71,6 +73,7 @@ class EngineStage(Stage):
 
     Attributes:
         binaries: What the lab runs.
+        stacks: Those that will be made.
         clusters: The control planes.
         engine: The command line, over a copy of the project.
         meddler: Stands between providers and world.
@@ -80,6 +83,7 @@ class EngineStage(Stage):
 
     shows: ClassVar[str] = "Argo CD runs the image of {service} in {environment}"
     binaries: Binaries
+    stacks: Sequence[str] = STACKS
     clusters: Clusters = field(init=False)
     engine: Engine = field(init=False)
     meddler: provider.Meddler = field(default_factory=provider.Meddler)
@@ -121,7 +125,7 @@ class EngineStage(Stage):
     def _make_world(self, stack: ExitStack) -> CloudWorld:
         self.clusters = stack.enter_context(Clusters(self.binaries, self.folder / "clusters", self.emulators, self.say))
         # Each takes seconds to start, and the first is needed soon.
-        self.clusters.prewarm(naming.cluster(name, colour) for name in STACKS for colour in self.settings[name].clusters)
+        self.clusters.prewarm(naming.cluster(name, colour) for name in self.stacks for colour in self.settings[name].clusters)
         return CloudWorld(self.emulators, github=self.host, lab=self.clusters)
 
     def _behind(self) -> Behind | None:
@@ -143,6 +147,12 @@ class EngineStage(Stage):
         return Response(why, 502)
 
     # The engine
+
+    def prepare_repository(self) -> None:
+        """The GitOps repository with its branches, where the stack that owns it is not made."""
+        self.host.create_repository(self.gitops, default_branch="master", auto_init=True)
+        for name in sorted({each.environment.gitops_branch for each in self.settings.values()} - {"master"}):
+            self.host.create_branch(self.gitops, name, source="master")
 
     def realise(self, stack: str) -> Program:
         """`pulumi up`."""
@@ -247,7 +257,7 @@ class EngineStage(Stage):
             if time.monotonic() - began > seconds:
                 msg = f"waited {seconds:.0f} s in vain for {what}; it stands so: {state}"
                 raise StageError(msg)
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECONDS)
         return time.monotonic() - began
 
     def _trouble(self) -> str:

@@ -1,1 +1,1 @@
-"""The lab: real control planes and Argo CD on loopback, built from pinned Go modules, for the clusters that the program declares."""
+"""The lab: control planes and Argo CD, real and on loopback, built from pinned Go modules, for the clusters of the program."""

@@ -1,7 +1,7 @@
 """Builds what the lab runs from Go modules that pin it: Pulumi's command line, and Kubernetes with Argo CD.
 
 Binaries lie in a folder outside the checkout, under a key of everything that decides what they are; a key that is there is
-complete. What is read from the modules beside (definitions, base configuration) lies with them.
+complete. What is read from the modules beside (definitions, base configuration) lies next to them, likewise.
 """
 
 import fcntl
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 _HERE: Final = Path(__file__).parent
 CACHE_VARIABLE: Final = "SLIPWAY_LAB_CACHE"
 _KUBERNETES: Final = "v1.36.3"
@@ -29,6 +31,34 @@ _GO: Final = (1, 26)
 _ARGO_CD: Final = "github.com/argoproj/argo-cd/v3"
 _KWOK: Final = "sigs.k8s.io/kwok"
 _EXTERNAL_SECRETS: Final = "github.com/external-secrets/external-secrets"
+# What is read, by folder: module of ours that asks for it, module that has it, and files in that.
+_READ: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
+    "argocd-crds": ("cluster", _ARGO_CD, ["manifests/crds/*-crd.yaml"]),
+    "argocd-config": ("cluster", _ARGO_CD, ["manifests/base/config/argocd-*.yaml"]),
+    "argocd-wrappers": ("cluster", _ARGO_CD, ["hack/git-verify-wrapper.sh"]),
+    "kwok-stages": (
+        "cluster",
+        _KWOK,
+        [
+            "kustomize/stage/pod/fast/pod-*.yaml",
+            "kustomize/stage/node/fast/node-*.yaml",
+            "kustomize/stage/node/heartbeat-with-lease/node-*.yaml",
+        ],
+    ),
+    "external-secrets-crds": (
+        "definitions",
+        _EXTERNAL_SECRETS,
+        [f"config/crds/bases/external-secrets.io_{kind}.yaml" for kind in ("externalsecrets", "secretstores")],
+    ),
+}
+# An API server publishes the fields of every kind anew whenever a definition comes: fields that nothing here declares took it
+# 5 s of a processor and 140 MiB. Of a kind: versions that are kept (empty: all), a place in them, and what is kept there; None
+# for whatever is given.
+_LIGHTER: Final[Mapping[str, tuple[Sequence[str], Sequence[str], Sequence[str] | None]]] = {
+    "ApplicationSet": ([], ["spec"], None),
+    "ExternalSecret": (["v1"], [], []),
+    "SecretStore": (["v1"], ["spec", "provider"], ["aws"]),
+}
 # Packages that a build compiles, counted once, for the progress alone.
 _PACKAGES: Final[Mapping[str, int]] = {"engine": 1900, "cluster": 2900}
 _SAY_SECONDS: Final = 5.0
@@ -120,27 +150,24 @@ def build(say: Callable[[str], None], *, root: Path | None = None) -> Binaries:
         BuildError: Go is missing or too old, or a build fails.
     """
     root = root or _root()
-    engine = _Module(
-        name="engine",
-        flags=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={_PULUMI}",
-        renamed={},
-        collect=None,
-    )
+    go = _go()
     major, minor, _ = _KUBERNETES.removeprefix("v").split(".")
     versions = {
         f"{package}.{name}": value
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         for name, value in (("gitVersion", _KUBERNETES), ("gitMajor", major), ("gitMinor", minor))
     }
-    cluster = _Module(
-        name="cluster",
-        flags="-s -w " + " ".join(f"-X {name}={value}" for name, value in versions.items()),
-        # Go names a program after its folder.
-        renamed={"cmd": "argocd", "server": "etcd"},
-        collect=_collect,
+    # Go names a program after its folder.
+    modules = (
+        _Module(name="engine", flags=f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={_PULUMI}", renamed={}),
+        _Module(
+            name="cluster",
+            flags=" ".join(f"-X {name}={value}" for name, value in versions.items()),
+            renamed={"cmd": "argocd", "server": "etcd"},
+        ),
     )
-    pulumi, folder = (_built(each, root, say) for each in (engine, cluster))
-    assets = folder / "assets"
+    pulumi, folder = (_kept(root, each.name, each.told(go), each.maker(say)) for each in modules)
+    assets = _kept(root, "assets", [*_sums("cluster"), *_sums("definitions"), repr(_READ), repr(_LIGHTER)], _collect)
     return Binaries(
         pulumi=pulumi / "pulumi",
         folder=folder,
@@ -155,32 +182,6 @@ def build(say: Callable[[str], None], *, root: Path | None = None) -> Binaries:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Module:
-    """A module of ours: its folder here, the linker's flags, programs that get another name, and what is read from others."""
-
-    name: str
-    flags: str
-    renamed: Mapping[str, str]
-    collect: Callable[[Path], None] | None
-
-    @property
-    def folder(self) -> Path:
-        return _HERE / self.name
-
-    def key(self, go: str) -> str:
-        """Of everything that decides what is built."""
-        told = [
-            (self.folder / "go.mod").read_text(encoding="utf-8"),
-            (self.folder / "go.sum").read_text(encoding="utf-8"),
-            self.flags,
-            go,
-        ]
-        if self.collect is not None:
-            told.append((_HERE / "definitions" / "go.sum").read_text(encoding="utf-8"))
-        return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
-
-
 def _root() -> Path:
     given = os.environ.get(CACHE_VARIABLE)
     if given:
@@ -188,24 +189,27 @@ def _root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway-lab"
 
 
-def _built(module: _Module, root: Path, say: Callable[[str], None]) -> Path:
-    """Folder of a module's programs, built if need be."""
-    go = _go_version()
-    target = root / f"{module.name}-{module.key(go)}"
+def _sums(module: str) -> list[str]:
+    """What pins a module of ours."""
+    return [(_HERE / module / name).read_text(encoding="utf-8") for name in ("go.mod", "go.sum")]
+
+
+def _kept(root: Path, name: str, told: Sequence[str], make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills: made once for what it is told."""
+    target = root / f"{name}-{hashlib.sha256(chr(0).join(told).encode()).hexdigest()[:16]}"
     if target.is_dir():
         return target
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f"{module.name}.lock"):
+    with _locked(root / f"{name}.lock"):
         if target.is_dir():
-            # Somebody else has built it meanwhile.
+            # Somebody else has made it meanwhile.
             return target
-        under_way = Path(tempfile.mkdtemp(dir=root, prefix=f".{module.name}-"))
+        for left in root.glob(f".{name}-*"):
+            # Of one that was killed: nobody else is at it while we hold the lock.
+            shutil.rmtree(left, ignore_errors=True)
+        under_way = Path(tempfile.mkdtemp(dir=root, prefix=f".{name}-"))
         try:
-            _compile(module, under_way, say)
-            for name, better in module.renamed.items():
-                (under_way / name).rename(under_way / better)
-            if module.collect is not None:
-                module.collect(under_way / "assets")
+            make(under_way)
             under_way.chmod(0o755)
             under_way.rename(target)
         finally:
@@ -213,8 +217,8 @@ def _built(module: _Module, root: Path, say: Callable[[str], None]) -> Path:
     return target
 
 
-def _go_version() -> str:
-    """The version of Go, which must be there and new enough.
+def _go() -> str:
+    """Version and platform of Go, which must be there and new enough.
 
     Raises:
         BuildError: it is not.
@@ -224,11 +228,13 @@ def _go_version() -> str:
         msg = f"go is missing: the lab's programs are built with Go {_GO[0]}.{_GO[1]} or newer. {fix}"
         raise BuildError(msg)
     # In a folder without a module: no toolchain line of one decides.
-    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd=tempfile.gettempdir())
+    said = subprocess.run(
+        ["go", "env", "GOVERSION", "GOOS", "GOARCH"], capture_output=True, text=True, check=False, cwd=tempfile.gettempdir()
+    )
     version = said.stdout.strip()
     found = re.match(r"go(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) < _GO:
-        got = version or said.stderr.strip()
+        got = version.split("\n", maxsplit=1)[0] or said.stderr.strip()
         msg = f"go is {got}: Go {_GO[0]}.{_GO[1]} or newer is needed to build the lab's programs. {fix}"
         raise BuildError(msg)
     return version
@@ -241,19 +247,43 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Module:
+    """A module of ours: its folder here, the linker's flags, and programs that get another name."""
+
+    name: str
+    flags: str
+    renamed: Mapping[str, str]
+
+    def told(self, go: str) -> list[str]:
+        """Everything that decides what is built."""
+        return [*_sums(self.name), self.flags, repr(self.renamed), go]
+
+    def maker(self, say: Callable[[str], None]) -> Callable[[Path], None]:
+        """What builds it into a folder."""
+
+        def make(out: Path) -> None:
+            _compile(self, out, say)
+            for name, better in self.renamed.items():
+                (out / name).rename(out / better)
+
+        return make
+
+
 def _compile(module: _Module, out: Path, say: Callable[[str], None]) -> None:
     began, said, packages = time.monotonic(), 0.0, 0
     say(f"building {module.name}: minutes on a new machine, seconds once its packages are compiled")
-    command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", module.flags, "-o", f"{out}/", "tool"]
+    flags = f"-s -w {module.flags}"
+    command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", f"{out}/", "tool"]
     tail: list[str] = []
     # Builds yield to whatever else the machine does.
     with subprocess.Popen(
         ["nice", "-n", "5", *command],
-        cwd=module.folder,
+        cwd=_HERE / module.name,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "GOFLAGS": "-buildvcs=false", "GOWORK": "off"},
+        env=_environment(),
     ) as process:
         for line in process.stderr or ():
             tail = [*tail[-30:], line.rstrip()]
@@ -269,40 +299,63 @@ def _compile(module: _Module, out: Path, say: Callable[[str], None]) -> None:
     say(f"built {module.name} in {time.monotonic() - began:.0f} s")
 
 
+def _environment() -> dict[str, str]:
+    """The user's own, without what would have Go build something else."""
+    return {**os.environ, "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+
+
 def _collect(assets: Path) -> None:
     """Copy what is read from the modules: their own folder may be cleaned away."""
-    argocd = _module_folder("cluster", _ARGO_CD)
-    kwok = _module_folder("cluster", _KWOK)
-    external_secrets = _module_folder("definitions", _EXTERNAL_SECRETS)
-    stages = kwok / "kustomize" / "stage"
-    wanted: Mapping[str, Sequence[Path]] = {
-        "argocd-crds": [
-            argocd / "manifests" / "crds" / f"{kind}-crd.yaml" for kind in ("application", "applicationset", "appproject")
-        ],
-        "argocd-config": sorted(each for each in (argocd / "manifests" / "base" / "config").glob("argocd-*.yaml")),
-        "argocd-wrappers": [argocd / "hack" / "git-verify-wrapper.sh"],
-        "kwok-stages": [
-            *sorted(each for each in (stages / "pod" / "fast").glob("*.yaml") if each.name != "kustomization.yaml"),
-            stages / "node" / "fast" / "node-initialize.yaml",
-            stages / "node" / "heartbeat-with-lease" / "node-heartbeat-with-lease.yaml",
-        ],
-        "external-secrets-crds": [
-            external_secrets / "config" / "crds" / "bases" / f"external-secrets.io_{kind}.yaml"
-            for kind in ("externalsecrets", "secretstores")
-        ],
-    }
-    for name, files in wanted.items():
-        (assets / name).mkdir(parents=True)
-        for each in files:
-            shutil.copyfile(each, assets / name / each.name)
-            if each.suffix == ".sh":
-                (assets / name / each.name).chmod(0o755)
+    folders: dict[str, Path] = {}
+    for name, (ours, module, patterns) in _READ.items():
+        if module not in folders:
+            folders[module] = _module_folder(ours, module)
+        (assets / name).mkdir()
+        for pattern in patterns:
+            found = sorted(folders[module].glob(pattern))
+            if not found:
+                msg = f"{module} has no {pattern} any more: see what has become of it, and change rehearsal/lab/build.py"
+                raise BuildError(msg)
+            for each in found:
+                _copy(each, assets / name / each.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    text = source.read_text(encoding="utf-8")
+    if re.search(r"^kind: CustomResourceDefinition$", text, re.MULTILINE):
+        text = yaml.dump(lighter(yaml.load(text, yaml.CSafeLoader)), Dumper=yaml.CSafeDumper)
+    target.write_text(text, encoding="utf-8")
+    if source.suffix == ".sh":
+        target.chmod(0o755)
+
+
+def lighter(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition without what nothing here declares; changed in place."""
+    spec = definition["spec"]
+    versions, place, kept = _LIGHTER.get(spec["names"]["kind"], ((), (), ()))
+    if versions:
+        spec["versions"] = [each for each in spec["versions"] if each["name"] in versions]
+    for each in spec["versions"] if place else ():
+        fields = each["schema"]["openAPIV3Schema"]
+        for name in place:
+            fields = fields["properties"][name]
+        if kept is None:
+            fields.clear()
+            fields |= {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        else:
+            fields["properties"] = {name: fields["properties"][name] for name in kept}
+    return definition
 
 
 def _module_folder(ours: str, module: str) -> Path:
     """Where Go has a module that one of ours asks for."""
     done = subprocess.run(
-        ["go", "mod", "download", "-json", module], cwd=_HERE / ours, capture_output=True, text=True, check=False
+        ["go", "mod", "download", "-json", module],
+        cwd=_HERE / ours,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
     )
     told: Any = json.loads(done.stdout or "{}")
     if done.returncode or "Dir" not in told:
@@ -329,4 +382,4 @@ if __name__ == "__main__":
     sys.exit(main())
 
 
-__all__ = ["Assets", "Binaries", "BuildError", "build"]
+__all__ = ["Assets", "Binaries", "BuildError", "build", "lighter"]

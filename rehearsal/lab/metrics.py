@@ -107,7 +107,7 @@ class Metrics:
             return Response("not found", 404)
         pods = self._plane.kube.list("v1", "Pod", found["namespace"], labels=request.args.get("labelSelector", ""))
         items = [_measured(each) for each in pods if each.get("status", {}).get("phase") == "Running"]
-        body = {"kind": "PodMetricsList", "apiVersion": f"{_GROUP}/{_VERSION}", "metadata": {}, "items": items}
+        body: dict[str, Any] = {"kind": "PodMetricsList", "apiVersion": f"{_GROUP}/{_VERSION}", "metadata": {}, "items": items}
         return Response(json.dumps(body), content_type="application/json")
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from rehearsal.cloud.emulators import MOTO
 from rehearsal.cloud.row import Ask, Inputs, Row, Rows, tag_list
-from rehearsal.cloud.rows.flow import ours, tag_changes, told
+from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 
 _AT_DELETION: Final = "counts when it is deleted"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, same, tag_list
-from rehearsal.cloud.rows.flow import ours, tag_changes, told
-from rehearsal.cloud.rows.network import kept, lined_up
+from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, tag_list
+from rehearsal.cloud.rows.network import kept
+from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 
 
@@ -190,10 +190,10 @@ def _named(name: str) -> str:
 
 def _standing_record(ask: Ask, id_: str) -> dict[str, Any] | None:
     zone, name, type_ = _parts(id_)
-    missing, start = "NoSuchHostedZone", {"StartRecordName": name, "StartRecordType": type_}
-    answer = ask.find("route53", "list_resource_record_sets", missing, HostedZoneId=zone, **start) or {"ResourceRecordSets": []}
-    found = (each for each in answer["ResourceRecordSets"] if _named(each["Name"]) == _named(name) and each["Type"] == type_)
-    return next(found, None)
+    start = {"StartRecordName": name, "StartRecordType": type_}
+    answer = ask.find("route53", "list_resource_record_sets", "NoSuchHostedZone", HostedZoneId=zone, **start)
+    records: list[dict[str, Any]] = answer["ResourceRecordSets"] if answer else []
+    return next((each for each in records if _named(each["Name"]) == _named(name) and each["Type"] == type_), None)
 
 
 def _read_record(ask: Ask, id_: str) -> Mapping[str, Any] | None:
@@ -218,7 +218,8 @@ def _read_record(ask: Ask, id_: str) -> Mapping[str, Any] | None:
 
 
 def _alias(found: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    names = [str(each["name"]) for each in inputs.get("aliases") or []]
+    declared: list[Mapping[str, Any]] = inputs.get("aliases") or []
+    names = [str(each["name"]) for each in declared]
     return {
         "name": next((each for each in names if _named(each) == _named(found["DNSName"])), _named(found["DNSName"])),
         "zoneId": found["HostedZoneId"],
@@ -438,7 +439,7 @@ def _target(ask: Ask, arn: str) -> None:
     if ask.changed("stickiness"):
         sticky = inputs.block("stickiness")
         on = sticky.flag("enabled", default=inputs.has("stickiness"))
-        attributes |= {"stickiness.enabled": on, "stickiness.type": sticky.text("type", _STICKY["type"])}
+        attributes |= {"stickiness.enabled": on, "stickiness.type": sticky.text("type", "lb_cookie")}
     if attributes:
         ask.call("elbv2", "modify_target_group_attributes", TargetGroupArn=arn, Attributes=_attributes(attributes))
 
@@ -480,7 +481,7 @@ def _update_target_group(ask: Ask, id_: str) -> Created:
 
 
 def _delete_target_group(ask: Ask, id_: str) -> None:
-    """moto refuses it as AWS does while a listener or a rule has it."""
+    """Refused, by moto too, while a listener or a rule has it."""
     ask.find("elbv2", "delete_target_group", _NO_TARGET_GROUP, TargetGroupArn=id_)
 
 
@@ -514,11 +515,12 @@ def _read_listener(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         return None
     (found,) = answer["Listeners"]
     actions = [_told_action(each) for each in found["DefaultActions"]]
+    certificate = next((each["CertificateArn"] for each in found.get("Certificates", [])), None)
     there = {
         "arn": id_,
         "loadBalancerArn": found["LoadBalancerArn"],
         **ours(found, _LISTENER),
-        **{"certificateArn": each["CertificateArn"] for each in found.get("Certificates", [])[:1]},
+        "certificateArn": certificate,
         "defaultActions": kept(actions, ask.request.inputs.get("defaultActions"), _ACTION_DEFAULTS),
         "tags": _arn_tags(ask, id_),
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rehearsal.cloud.identities import identity_of
-from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, same, tag_list
+from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, tag_list
+from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 from rehearsal.registry.policy import Request, judge
 
@@ -19,26 +20,6 @@ _QUEUE_POLICY_BYTES: Final = 8192
 _MAPPING_ACTIONS: Final = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _AT_DELETION: Final = "counts when it is deleted"
 _BUS: Final = "default"
-
-
-# What the rows share
-
-
-def ours(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """An API's answer under Pulumi's names: `Inputs.renamed` the other way round."""
-    return {mine: found[theirs] for mine, theirs in names.items() if found.get(theirs) is not None}
-
-
-def told(ask: Ask, found: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
-    """What a read tells: without what is empty or stands at AWS's default, unless the program declares it."""
-    declared = ask.request.inputs
-    return {key: value for key, value in found.items() if declared.get(key) is not None or not same(value, defaults.get(key))}
-
-
-def tag_changes(ask: Ask) -> tuple[dict[str, str], list[str]]:
-    """Tags that an update sets, and the keys of those that it takes away."""
-    new, old = ask.inputs.tags(), Inputs(ask.old).tags()
-    return {key: value for key, value in new.items() if old.get(key) != value}, [key for key in old if key not in new]
 
 
 def _untold(tags: list[Mapping[str, str]]) -> dict[str, str]:
@@ -137,7 +118,12 @@ _NO_LIFECYCLE: Final = ("LifecyclePolicyNotFoundException", "RepositoryNotFoundE
 
 def _read_lifecycle_policy(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     found = ask.find("ecr", "get_lifecycle_policy", *_NO_LIFECYCLE, repositoryName=id_)
-    return found and {"repository": id_, "registryId": ask.place.account, "policy": found["lifecyclePolicyText"]}
+    if found is None:
+        return None
+    # AWS hands the rules back in the order of their priority, whatever order they came in.
+    policy: dict[str, Any] = json.loads(found["lifecyclePolicyText"])
+    policy["rules"] = sorted(policy["rules"], key=lambda rule: rule["rulePriority"])
+    return {"repository": id_, "registryId": ask.place.account, "policy": json.dumps(policy)}
 
 
 def _delete_lifecycle_policy(ask: Ask, id_: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows
-from rehearsal.cloud.rows.flow import ours, told
+from rehearsal.cloud.rows.parts import ours, told
 from rehearsal.githost.model import Problem
 from rehearsal.program import Created
 

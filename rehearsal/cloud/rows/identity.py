@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rehearsal.cloud.emulators import MOTO
 from rehearsal.cloud.row import Ask, RealiseError, Row, Rows, tag_list
-from rehearsal.cloud.rows.flow import ours, tag_changes, told
+from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
@@ -15,8 +15,6 @@ _STANDARD_PARAMETER_BYTES: Final = 4096
 _POLICY_VERSIONS: Final = 5
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html
 _SESSION_SECONDS: Final = 3600
-# https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html
-_RECOVERY_DAYS: Final = 30
 # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html
 _RECOVERY_DAYS: Final = 30
 _AT_DELETION: Final = "counts when it is deleted"
@@ -111,23 +109,6 @@ def _role_policy(ask: Ask) -> Created:
 
 def _read_role_policy(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     role, _, name = id_.partition(":")
-    found = ask.find("iam", "get_role_policy", _NO_ENTITY, RoleName=role, PolicyName=name)
-    return found and {"role": role, "name": name, "policy": _document(found["PolicyDocument"])}
-
-
-def _update_role_policy(ask: Ask, id_: str) -> Created:
-    role, _, name = id_.partition(":")
-    ask.call("iam", "put_role_policy", RoleName=role, PolicyName=name, PolicyDocument=ask.inputs.needed("policy"))
-    return ask.done(id_, name=name)
-
-
-def _delete_role_policy(ask: Ask, id_: str) -> None:
-    role, _, name = id_.partition(":")
-    ask.find("iam", "delete_role_policy", _NO_ENTITY, RoleName=role, PolicyName=name)
-
-
-def _read_role_policy(ask: Ask, id_: str) -> Mapping[str, Any] | None:
-    role, _, name = id_.partition(":")
     found = ask.find("iam", "get_role_policy", _MISSING, RoleName=role, PolicyName=name)
     return found and {"role": role, "name": name, "policy": _document(found["PolicyDocument"])}
 
@@ -153,24 +134,12 @@ def _role_policy_attachment(ask: Ask) -> Created:
 
 def _read_attachment(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     role, _, arn = id_.partition("/")
-    answer = ask.find("iam", "list_attached_role_policies", _NO_ENTITY, RoleName=role) or {"AttachedPolicies": []}
+    answer = ask.find("iam", "list_attached_role_policies", _MISSING, RoleName=role) or {"AttachedPolicies": []}
     attached = any(each["PolicyArn"] == arn for each in answer["AttachedPolicies"])
     return {"role": role, "policyArn": arn} if attached else None
 
 
 def _delete_attachment(ask: Ask, id_: str) -> None:
-    role, _, arn = id_.partition("/")
-    ask.find("iam", "detach_role_policy", _NO_ENTITY, RoleName=role, PolicyArn=arn)
-
-
-def _read_role_policy_attachment(ask: Ask, id_: str) -> Mapping[str, Any] | None:
-    role, _, arn = id_.partition("/")
-    answer = ask.find("iam", "list_attached_role_policies", _MISSING, RoleName=role)
-    there = [each["PolicyArn"] for each in (answer or {}).get("AttachedPolicies", [])]
-    return {"role": role, "policyArn": arn} if arn in there else None
-
-
-def _delete_role_policy_attachment(ask: Ask, id_: str) -> None:
     role, _, arn = id_.partition("/")
     ask.find("iam", "detach_role_policy", _MISSING, RoleName=role, PolicyArn=arn)
 
@@ -255,9 +224,6 @@ def _roles(ask: Ask) -> list[dict[str, Any]]:
 
 
 # Parameters
-
-
-_PARAMETER: Final = {"type": "Type", "description": "Description", "tier": "Tier"}
 
 
 _PARAMETER: Final = {"type": "Type", "description": "Description", "tier": "Tier"}
@@ -356,7 +322,7 @@ _NO_SECRET: Final = "ResourceNotFoundException"  # noqa: S105 — an error's cod
 def _secret(ask: Ask) -> Created:
     inputs = ask.inputs
     name = inputs.needed("name")
-    parameters = {**inputs.tagged("Tags"), **inputs.renamed(_SECRET)}
+    parameters = {**inputs.tagged("Tags"), **inputs.renamed({"description": "Description", "kmsKeyId": "KmsKeyId"})}
     made = ask.call("secretsmanager", "create_secret", Name=name, **parameters)
     inputs.leave("recoveryWindowInDays", _AT_DELETION)
     return ask.done(made["ARN"], name=name, arn=made["ARN"])
@@ -410,15 +376,18 @@ def _secret_version(ask: Ask) -> Created:
     return ask.done(f"{secret}|{made['VersionId']}", arn=made["ARN"], versionId=made["VersionId"])
 
 
-def _stages(ask: Ask, id_: str) -> list[str] | None:
-    """The labels of a version; None if it is not there, or its secret is not."""
+def _stages(ask: Ask, id_: str) -> list[str]:
+    """The labels of a version: without any it counts as gone.
+
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html#term_version
+    """
     secret, _, version = id_.partition("|")
     found = _standing_secret(ask, secret) or {"VersionIdsToStages": {}}
-    return found["VersionIdsToStages"].get(version)
+    return found["VersionIdsToStages"].get(version, [])
 
 
 def _read_secret_version(ask: Ask, id_: str) -> Mapping[str, Any] | None:
-    if _stages(ask, id_) is None:
+    if not _stages(ask, id_):
         return None
     secret, _, version = id_.partition("|")
     # Not the secret itself.
@@ -431,7 +400,7 @@ def _delete_secret_version(ask: Ask, id_: str) -> None:
     https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
     """
     secret, _, version = id_.partition("|")
-    for each in _stages(ask, id_) or ():
+    for each in _stages(ask, id_):
         if each != "AWSCURRENT":
             gone = {"VersionStage": each, "RemoveFromVersionId": version}
             ask.call("secretsmanager", "update_secret_version_stage", SecretId=secret, **gone)

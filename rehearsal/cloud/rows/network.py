@@ -1,14 +1,13 @@
 """EC2: the network, and how nodes start."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from rehearsal.cloud.declared import reduced
 from rehearsal.cloud.emulators import MOTO
 from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, same, tag_list
-from rehearsal.cloud.rows.flow import ours, tag_changes, told
+from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 
 # The provider tries again for minutes where something still hangs on what is deleted: it may be on its way out.
@@ -79,7 +78,9 @@ def _one(ask: Ask, operation: str, key: str, *missing: str, **parameters: Any) -
 
 def _filtered(ask: Ask, operation: str, key: str, **filters: str) -> list[dict[str, Any]]:
     wanted = [{"Name": name.replace("_", "-").replace("--", "."), "Values": [value]} for name, value in filters.items()]
-    return ask.call("ec2", operation, Filters=wanted)[key]
+    # The one call that spells it in the singular: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeFlowLogs.html
+    parameter = "Filter" if operation == "describe_flow_logs" else "Filters"
+    return ask.call("ec2", operation, **{parameter: wanted})[key]
 
 
 def _let_go(hanging: Callable[[], str]) -> None:
@@ -248,46 +249,6 @@ def _internet_gateway(ask: Ask) -> Created:
     gateway = str(made["InternetGatewayId"])
     ask.call("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=inputs.needed("vpcId"))
     return ask.done(gateway, arn=ask.arn("ec2", f"internet-gateway/{gateway}"))
-
-
-def _found_internet_gateway(ask: Ask, id_: str) -> tuple[Mapping[str, Any], list[str]] | None:
-    """The gateway and the VPCs that it is attached to: one, or none."""
-    missing = "InvalidInternetGatewayID.NotFound"
-    answer = ask.find("ec2", "describe_internet_gateways", missing, InternetGatewayIds=[id_])
-    if answer is None:
-        return None
-    (found,) = answer["InternetGateways"]
-    return found, [each["VpcId"] for each in found.get("Attachments", [])]
-
-
-def _read_internet_gateway(ask: Ask, id_: str) -> Mapping[str, Any] | None:
-    place = _found_internet_gateway(ask, id_)
-    if place is None:
-        return None
-    found, vpcs = place
-    there = {"arn": ask.arn("ec2", f"internet-gateway/{id_}"), "vpcId": vpcs[0] if vpcs else "", "tags": _tags(found)}
-    return told(ask, there)
-
-
-def _update_internet_gateway(ask: Ask, id_: str) -> Created:
-    if ask.changed("vpcId"):
-        _detach(ask, id_)
-        ask.call("ec2", "attach_internet_gateway", InternetGatewayId=id_, VpcId=ask.inputs.needed("vpcId"))
-    _retag(ask, id_)
-    return ask.done(id_, arn=ask.arn("ec2", f"internet-gateway/{id_}"))
-
-
-def _detach(ask: Ask, id_: str) -> bool:
-    """Whether it was there. AWS does not let go while addresses are mapped; its provider waits for that."""
-    place = _found_internet_gateway(ask, id_)
-    for vpc in place[1] if place else ():
-        ask.call("ec2", "detach_internet_gateway", InternetGatewayId=id_, VpcId=vpc)
-    return place is not None
-
-
-def _delete_internet_gateway(ask: Ask, id_: str) -> None:
-    if _detach(ask, id_):
-        ask.call("ec2", "delete_internet_gateway", InternetGatewayId=id_)
 
 
 _NO_GATEWAY: Final = "InvalidInternetGatewayID.NotFound"
@@ -607,8 +568,7 @@ def _security_group(ask: Ask) -> Created:
         **_tagged(inputs, "security-group"),
     )
     group = str(made["GroupId"])
-    # AWS opens every new group's way out, which Pulumi takes back.
-    _admit(ask, group, ("ingress", "egress"))
+    _admit(ask, group)
     return ask.done(group, name=name, arn=ask.arn("ec2", f"security-group/{group}"))
 
 
@@ -644,24 +604,36 @@ def _read_rules(ask: Ask, found: Mapping[str, Any]) -> dict[str, Any]:
 def _update_security_group(ask: Ask, id_: str) -> Created:
     if ask.changed("ingress", "egress"):
         _admit(ask, id_)
-    _retag(ask, id_)
+    _tag(ask, id_)
     name = (_found_group(ask, id_) or {}).get("GroupName")
     return ask.done(id_, name=name, arn=ask.arn("ec2", f"security-group/{id_}"))
 
 
 def _delete_security_group(ask: Ask, id_: str) -> None:
-    balancers = ask.call("elbv2", "describe_load_balancers")["LoadBalancers"]
-    groups = ask.call("ec2", "describe_security_groups")["SecurityGroups"]
-    interfaces = ask.call("ec2", "describe_network_interfaces", Filters=_where("group-id", id_))["NetworkInterfaces"]
-    # https://docs.aws.amazon.com/vpc/latest/userguide/deleting-security-groups.html; moto looks at nothing.
-    held_by = [
-        *(each["LoadBalancerArn"] for each in balancers if id_ in each.get("SecurityGroups", [])),
-        *(each["VpcEndpointId"] for each in _endpoints(ask) if id_ in [group["GroupId"] for group in each.get("Groups", [])]),
-        *(each["NetworkInterfaceId"] for each in interfaces),
-        *(each["GroupId"] for each in groups if each["GroupId"] != id_ and id_ in _named_groups(each)),
-    ]
-    _hold(f"The security group '{id_}'", held_by)
+    """Refused by AWS where moto lets it go with interfaces in it and rules that name it.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/deleting-security-groups.html
+    """
+
+    def hanging() -> str:
+        there = (
+            _filtered(ask, "describe_network_interfaces", "NetworkInterfaces", group_id=id_)
+            or [each for each in _balancers(ask) if id_ in each.get("SecurityGroups", [])]
+            or [each for each in _standing_endpoints(ask) if id_ in [group["GroupId"] for group in each.get("Groups", [])]]
+            or [each for each in _groups(ask) if each["GroupId"] != id_ and id_ in _named_groups(each)]
+        )
+        return f"resource {id_} has a dependent object" if there else ""
+
+    _let_go(hanging)
     ask.find("ec2", "delete_security_group", "InvalidGroup.NotFound", GroupId=id_)
+
+
+def _groups(ask: Ask) -> list[dict[str, Any]]:
+    return ask.call("ec2", "describe_security_groups")["SecurityGroups"]
+
+
+def _standing_endpoints(ask: Ask) -> list[dict[str, Any]]:
+    return [each for each in ask.call("ec2", "describe_vpc_endpoints")["VpcEndpoints"] if each["State"] not in _GONE]
 
 
 def _named_groups(group: Mapping[str, Any]) -> set[str]:
@@ -679,7 +651,7 @@ def _default_security_group(ask: Ask) -> Created:
 def _update_default_security_group(ask: Ask, id_: str) -> Created:
     if ask.changed("ingress", "egress"):
         _admit(ask, id_)
-    _retag(ask, id_)
+    _tag(ask, id_)
     return ask.done(id_, arn=ask.arn("ec2", f"security-group/{id_}"))
 
 
@@ -760,10 +732,10 @@ def _rules(permissions: Sequence[Mapping[str, Any]], declared: Any) -> list[dict
         if all(grant in left for grant in wanted):
             rules.append(each)
             left = [grant for grant in left if grant not in wanted]
-    others: dict[tuple[Any, ...], dict[str, Any]] = {}
+    others: dict[tuple[str, int, int, str], dict[str, Any]] = {}
     for grant in left:
         rule = others.setdefault(
-            grant[:4],
+            (grant.protocol, grant.first, grant.last, grant.note),
             {
                 "protocol": grant.protocol,
                 "fromPort": grant.first,
@@ -813,42 +785,6 @@ def _flow_log(ask: Ask) -> Created:
     return ask.done(made["FlowLogIds"][0])
 
 
-_FLOW_LOG: Final = {
-    "logDestinationType": "LogDestinationType",
-    "maxAggregationInterval": "MaxAggregationInterval",
-    "trafficType": "TrafficType",
-}
-
-
-def _flow_logs(ask: Ask, **parameters: Any) -> list[dict[str, Any]]:  # noqa: ANN401 — the API's own
-    answer = ask.find("ec2", "describe_flow_logs", "InvalidFlowLogId.NotFound", **parameters)
-    return (answer or {}).get("FlowLogs", [])
-
-
-def _read_flow_log(ask: Ask, id_: str) -> Mapping[str, Any] | None:
-    for found in _flow_logs(ask, FlowLogIds=[id_]):
-        there = {
-            **ours(found, {**_FLOW_LOG, "vpcId": "ResourceId", "iamRoleArn": "DeliverLogsPermissionArn"}),
-            "logDestination": ask.arn("logs", f"log-group:{found['LogGroupName']}"),
-            "tags": _tags(found),
-        }
-        return told(ask, there, logDestinationType="cloud-watch-logs", maxAggregationInterval=600)
-    return None
-
-
-def _update_flow_log(ask: Ask, id_: str) -> Created:
-    _retag(ask, id_)
-    return ask.done(id_)
-
-
-def _delete_flow_log(ask: Ask, id_: str) -> None:
-    for found in _flow_logs(ask, FlowLogIds=[id_]):
-        ask.call("ec2", "delete_flow_logs", FlowLogIds=[id_])
-        name = found["LogGroupName"]
-        if name not in [each["LogGroupName"] for each in _flow_logs(ask)]:
-            ask.find("logs", "delete_log_group", "ResourceNotFoundException", emulator=MOTO, logGroupName=name)
-
-
 def _standing_flow_log(ask: Ask, id_: str) -> dict[str, Any] | None:
     return _one(ask, "describe_flow_logs", "FlowLogs", "InvalidFlowLogId.NotFound", FlowLogIds=[id_])
 
@@ -879,15 +815,6 @@ def _delete_flow_log(ask: Ask, id_: str) -> None:
 
 
 # Nodes
-
-
-_METADATA: Final = {
-    "httpEndpoint": "HttpEndpoint",
-    "httpPutResponseHopLimit": "HttpPutResponseHopLimit",
-    "httpTokens": "HttpTokens",
-}
-_VOLUME: Final = {"volumeSize": "VolumeSize", "volumeType": "VolumeType", "iops": "Iops"}
-_FLAGS: Final = {"encrypted": "Encrypted", "deleteOnTermination": "DeleteOnTermination"}
 
 
 def _launch_template(ask: Ask) -> Created:
@@ -964,7 +891,7 @@ def _read_launch_template(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     versions = ask.call("ec2", "describe_launch_template_versions", LaunchTemplateId=id_, Versions=["$Latest"])
     data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     # moto shows with the template the tags that it was made with.
-    tags = ask.call("ec2", "describe_tags", Filters=_where("resource-id", id_))
+    tags = ask.call("ec2", "describe_tags", Filters=[{"Name": "resource-id", "Values": [id_]}])
     there = {
         **_template_outputs(ask, found),
         "metadataOptions": ours(data.get("MetadataOptions", {}), _METADATA),
@@ -985,7 +912,7 @@ def _update_launch_template(ask: Ask, id_: str) -> Created:
     # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplateVersion.html
     if ask.changed("metadataOptions", "blockDeviceMappings", "tagSpecifications"):
         ask.call("ec2", "create_launch_template_version", LaunchTemplateId=id_, LaunchTemplateData=_template(ask.inputs))
-    _retag(ask, id_)
+    _tag(ask, id_)
     found = _found_template(ask, id_)
     return ask.done(id_, **(_template_outputs(ask, found) if found else {}))
 
@@ -1019,7 +946,7 @@ ROWS: Final[Rows] = {
     "aws:ec2/flowLog:FlowLog": Row(
         create=_flow_log,
         read=_read_flow_log,
-        update=_update_flow_log,
+        update=_only_tags,
         delete=_delete_flow_log,
         replaces=frozenset(
             {"iamRoleArn", "logDestination", "logDestinationType", "maxAggregationInterval", "trafficType", "vpcId"}
@@ -1041,7 +968,7 @@ ROWS: Final[Rows] = {
     "aws:ec2/natGateway:NatGateway": Row(
         create=_nat_gateway,
         read=_read_nat_gateway,
-        update=_update_nat_gateway,
+        update=_only_tags,
         delete=_delete_nat_gateway,
         replaces=frozenset({"allocationId", "connectivityType", "subnetId"}),
     ),
