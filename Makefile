@@ -13,7 +13,7 @@ LOCK := --quiet --universal --generate-hashes --no-emit-index-url --custom-compi
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(READY) ## Make the virtual environment from the hash-locked requirements
@@ -60,9 +60,21 @@ format: $(READY) ## Format the Python code
 rehearse: package ## Play a day from commit to production on emulated accounts; writes out/rehearsal.html
 	@$(BIN)/python -m rehearsal
 
+.PHONY: e2e
+e2e: package ## Play the day under the real engine, Kubernetes and Argo CD; writes out/e2e.html
+	@$(BIN)/python -m rehearsal.engine
+
+.PHONY: lab
+lab: $(READY) ## Build the lab's programs: Pulumi's command line, Kubernetes, Argo CD
+	@$(BIN)/python -m rehearsal.lab.build
+
 .PHONY: bench
 bench: package ## Measure what evaluating the program costs
 	@$(BIN)/python -m benchmarks.evaluate
+
+.PHONY: bench-engine
+bench-engine: package ## Measure what the real engine takes
+	@$(BIN)/python -m benchmarks.engine
 
 .PHONY: lock
 lock: $(READY) ## Lock the requirements anew within the ranges of pyproject.toml

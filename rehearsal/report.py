@@ -54,8 +54,8 @@ STAND_INS: Final[Mapping[str, str]] = {
 # What the lab stands in for otherwise.
 LAB_STAND_INS: Final[Mapping[str, str]] = {
     "Pulumi's providers of AWS, GitHub and Kubernetes": (
-        "stand-ins that serve the engine's protocol from the rehearsal's one table; inputs are held to the SDK's classes, calls to "
-        "AWS's service models, objects to the API server"
+        "stand-ins that serve the engine's protocol from the rehearsal's one table; inputs are held to the SDK's classes, calls "
+        "to AWS's service models, objects to the API server"
     ),
     "The component of pulumi_eks": (
         "a stand-in registers the children that the real one would, as far as this program asks for them"
@@ -72,8 +72,8 @@ LAB_STAND_INS: Final[Mapping[str, str]] = {
     ),
     "metrics-server": "every container uses half of what it requests",
     "A load balancer's forwarding": (
-        "the declared listener rules are applied to Argo CD's webhooks, which reach the real Argo CD where its TargetGroupBinding "
-        "stands"
+        "the declared listener rules are applied to Argo CD's webhooks, which reach the real Argo CD where its "
+        "TargetGroupBinding stands"
     ),
 }
 
@@ -152,6 +152,14 @@ def gather(stage: Stage, findings: Findings) -> None:
     findings.history = str(history)
 
 
+def _stand_ins(findings: Findings) -> Mapping[str, str]:
+    if findings.lab is None:
+        return STAND_INS
+    from rehearsal.lab.charts import NOT_PLAYED  # noqa: PLC0415 — of the lab alone
+
+    return {**STAND_INS, **LAB_STAND_INS, **NOT_PLAYED}
+
+
 def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure: str) -> None:
     """Write the page; folders are made."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
@@ -164,7 +172,7 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
         "total": total,
         "longest": max((step.seconds for step in steps), default=0.0) or 1.0,
         "findings": findings,
-        "stand_ins": {**STAND_INS, **LAB_STAND_INS} if findings.lab is not None else STAND_INS,
+        "stand_ins": _stand_ins(findings),
         "lab": findings.lab,
         "lanes": {name: [step for step in steps if step.environment == name] for name in ENVIRONMENTS},
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -224,7 +224,7 @@ class CloudWorld:
         known = {"passwordLength": "PasswordLength", "excludePunctuation": "ExcludePunctuation"}
         strange = sorted(key for key, value in args.items() if value is not None and key not in known)
         if strange:
-            msg = f"getRandomPassword is asked for {', '.join(strange)}: {', '.join(known)} are known here; map it in rehearsal/cloud/world.py"
+            msg = f"getRandomPassword is asked for {', '.join(strange)}: {', '.join(known)} are known to rehearsal/cloud/world.py"
             raise RealiseError(msg)
         asked = {theirs: args[ours] for ours, theirs in known.items() if args.get(ours) is not None}
         if "PasswordLength" in asked:

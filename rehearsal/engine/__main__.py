@@ -1,6 +1,7 @@
 """`make e2e`: builds the lab, plays the day under the real engine and real Argo CD, and writes out/e2e.html."""
 
 import argparse
+import subprocess
 import sys
 import traceback
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from rehearsal.stage import StageError
 
 _LOG_WIDTH: Final = 160
 _PACKAGES: Final = {"redis-server": "redis-server", "git": "git", "unshare": "util-linux", "ip": "iproute2"}
+_TAIL_LINES: Final = 40
 _MEMORY_LIMIT: Final = 10 * 2**30
 """The issue's limit, in bytes."""
 
@@ -97,17 +99,38 @@ def _play(progress: Progress, stack: ExitStack, binaries: Binaries, findings: Fi
         lab.states, lab.latencies, lab.outcomes = play.states, play.latencies, stage.outcomes
         lab.peak = stage.peak
     stack.close()
+    with progress.step("", "Faults planted in copies of the program are caught") as step:
+        step.produced = _planted(step.log)
     if measured:
         with progress.step("", "The engine is timed for 2 and 40 services, beside as many bare resources") as step:
             lab.measured = benchmark.measure(binaries.pulumi, progress.say)
             ratio = benchmark.ratio(lab.measured)
             step.produced = f"no-op preview at {benchmark.SIZES[-1]} services: {ratio:.2f} of a bare program's"
             if ratio > benchmark.RATIO_LIMIT:
-                msg = f"a no-op preview takes {ratio:.2f} times as long as that of as many bare resources: at most {benchmark.RATIO_LIMIT} is allowed"
+                msg = (
+                    f"a no-op preview takes {ratio:.2f} times as long as that of as many bare resources: "
+                    f"at most {benchmark.RATIO_LIMIT} is allowed"
+                )
                 raise StageError(msg)
     if lab.peak > _MEMORY_LIMIT:
         msg = f"the lab took {lab.peak / 2**30:.1f} GiB of memory: at most {_MEMORY_LIMIT / 2**30:.0f} are allowed"
         raise StageError(msg)
+
+
+def _planted(log: list[str]) -> str:
+    """Run the tests that need the lab; the line in which pytest sums up.
+
+    Raises:
+        StageError: one failed; with the end of what pytest said.
+    """
+    command = [sys.executable, "-m", "pytest", "tests/engine", "-q", "-p", "no:cacheprovider", "--durations=0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    log += lines
+    if done.returncode:
+        msg = "tests/engine failed:\n" + "\n".join(lines[-_TAIL_LINES:])
+        raise StageError(msg)
+    return lines[-1]
 
 
 if __name__ == "__main__":

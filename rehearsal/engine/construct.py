@@ -93,7 +93,7 @@ class Components(provider_pb2_grpc.ResourceProviderServicer):
     def Construct(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Register the component and its children with the engine's monitor."""
         inputs = wire.plain(wire.read(request.inputs), self._start.folder)
-        faults = [f"{each.property}: {each.problem}" for each in schema.faults(request.type, inputs)]
+        faults = [f"{each.property}: {each.problem}" for each in schema.faults(request.type, wire.read(request.inputs))]
         if request.type != _TYPE:
             faults.append(f"the component is {request.type}: {_TYPE} is what stands in for pulumi_eks here")
         if faults:
@@ -213,7 +213,8 @@ class _Cluster:
         values = {"enableNetworkPolicy": str(options.get("enableNetworkPolicy", False)).lower()}
         if strange:
             self._asked.values.update({f"vpcCniOptions.{each}": options[each] for each in strange})
-        for addon, configuration in (("vpc-cni", json.dumps(values)), ("coredns", None), ("kube-proxy", None)):
+        # Without a default node group, the real component leaves coredns to the program.
+        for addon, configuration in (("vpc-cni", json.dumps(values)), ("kube-proxy", None)):
             self._register(
                 "aws:eks/addon:Addon",
                 f"{name}-{addon}",

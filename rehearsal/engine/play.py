@@ -12,7 +12,7 @@ import yaml
 
 from components import naming
 from rehearsal.cloud.row import RealiseError
-from rehearsal.engine.cli import EngineError, Outcome, Running, Step
+from rehearsal.engine.cli import Outcome, Running, Step
 from rehearsal.engine.stage import EngineStage, State
 from rehearsal.lab.control_plane import UNPULLABLE
 from rehearsal.play import SERVICE, WORKER, Play
@@ -228,8 +228,9 @@ class EnginePlay(Play):
         argocd = self.stage.cluster("dev").argocd
         tree: Any = argocd.request(f"/api/v1/applications/{SERVICE}/resource-tree") if argocd is not None else {}
         lines = [
-            f"{each['kind']:<24} {each['name']:<44} {each.get('health', {}).get('status', '')} {each.get('health', {}).get('message', '')}".rstrip()
+            f"{each['kind']:<24} {each['name']:<44} {health.get('status', '')} {health.get('message', '')}".rstrip()
             for each in tree.get("nodes", ())
+            if (health := each.get("health") or {}) is not None
         ]
         return "\n".join(sorted(lines))
 
@@ -396,9 +397,8 @@ class EnginePlay(Play):
         for each in stage.programs[stack].of("lb/loadBalancer:LoadBalancer"):
             off = [{"Key": "deletion_protection.enabled", "Value": "false"}]
             balancers.modify_load_balancer_attributes(LoadBalancerArn=each.id, Attributes=off)
-        for each in stage.programs[stack].of("eks/cluster:Cluster"):
-            stage.cluster(stack).record.settings["deletionProtection"] = False
-            del each
+        # What `aws eks update-cluster-config --no-deletion-protection` does, which the emulator does not know.
+        stage.cluster(stack).record.settings["deletionProtection"] = False
 
     def _left(self, stack: str) -> list[str]:
         """What still stands of a stack's resources and is not retained."""

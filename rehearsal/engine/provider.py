@@ -18,6 +18,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from rehearsal import schema
+from rehearsal.cloud.declared import reduced
 from rehearsal.cloud.row import Place, RealiseError, Where, same
 from rehearsal.engine import wire
 from rehearsal.engine.plugins import Start
@@ -110,8 +111,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Hold the provider's configuration to its class."""
         del context
-        inputs = self._plain(request.news)
-        found = schema.faults(f"pulumi:providers:{self._package}", inputs)
+        # As they travel: what is secret is not shown in a fault.
+        found = schema.faults(f"pulumi:providers:{self._package}", wire.read(request.news))
         return provider_pb2.CheckResponse(inputs=request.news, failures=[_failure(each) for each in found])
 
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
@@ -139,14 +140,16 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         except RealiseError as error:
             context.abort(grpc.StatusCode.UNKNOWN, str(error))
             raise
-        return provider_pb2.InvokeResponse(**{"return": wire.write(answer)})
+        # A keyword of Python's, which the stubs know no way around.
+        named: dict[str, Any] = {"return": wire.write(answer)}
+        return provider_pb2.InvokeResponse(**named)
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Refuse what cannot be made as declared, before anything is."""
         del context
         inputs = self._plain(request.news)
         asked = self._request(request.urn, inputs)
-        failures = [_failure(each) for each in schema.faults(asked.type, inputs)]
+        failures = [_failure(each) for each in schema.faults(asked.type, wire.read(request.news))]
         if not failures and not wire.has_unknown([inputs, self._config]):
             refused = self._realm.check(asked, where=self._where())
             failures = [provider_pb2.CheckFailure(property="", reason=each) for each in refused]
@@ -157,7 +160,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         del context
         old, before, news = (wire.read(each) for each in (request.olds, request.old_inputs, request.news))
         # What nobody declares is the resource's own affair.
-        changed = _changed({key: value for key, value in old.items() if key in before or key in news}, news)
+        stands = {key: reduced(value, before.get(key, news.get(key))) for key, value in old.items() if key in {*before, *news}}
+        changed = _changed(stands, news)
         asked = self._request(request.urn, self._plain(request.news))
         replaces = self._realm.replaced(asked, changed, self._plain(request.old_inputs), where=self._where()) if changed else ()
         kinds = {
@@ -259,7 +263,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """What is kept of a resource: its outputs, its inputs as they travelled, and what was read back otherwise."""
         found = self._realm.read(asked, created.id, where=self._where()) or {}
         otherwise = {key: found[key] for key in asked.inputs if key in found and not same(asked.inputs[key], found[key])}
-        return {**_whole(created.outputs), **news, **_whole(otherwise)}
+        return {**_merged(_whole(created.outputs), news), **_whole(otherwise)}
 
 
 class _told:  # noqa: N801 — reads as a statement
@@ -281,6 +285,15 @@ class _told:  # noqa: N801 — reads as a statement
 
 def _failure(fault: schema.Fault) -> Any:  # noqa: ANN401 — untyped messages
     return provider_pb2.CheckFailure(property=fault.property, reason=fault.problem)
+
+
+def _merged(outputs: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs with the inputs as they travelled: what AWS has added inside a block stays."""
+    merged = {**outputs, **news}
+    for key in outputs.keys() & news.keys():
+        if isinstance(outputs[key], dict) and isinstance(news[key], dict) and not wire.is_marked(news[key]):
+            merged[key] = _merged(outputs[key], news[key])
+    return merged
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

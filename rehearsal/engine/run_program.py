@@ -36,8 +36,11 @@ def main() -> int:
     asyncio.set_event_loop(loop)
     path = os.path.join(os.getcwd(), "__main__.py")  # noqa: PTH109, PTH118 — as above
 
+    def program() -> None:
+        runpy.run_path(path, run_name="__main__")
+
     async def run() -> None:
-        await run_in_stack(lambda: runpy.run_path(path, run_name="__main__"))
+        await run_in_stack(program)
 
     try:
         loop.run_until_complete(run())

@@ -1,4 +1,4 @@
-"""The stage of `make e2e`: the same world, but the real engine makes what is declared, and real Argo CD applies what is committed."""
+"""The stage of `make e2e`: the same world, where the real engine makes what is declared and real Argo CD what is committed."""
 
 import contextlib
 import os

@@ -46,7 +46,10 @@ def plain(value: Any, folder: Path) -> Any:  # noqa: ANN401, PLR0911 — JSON; o
         case sig if sig == _OUTPUT_SIG:
             return plain(found.get("value", UNKNOWN), folder)
         case sig if sig in {_special_asset_sig, _special_archive_sig}:
-            return {"path": str(folder / str(found.get("path", "")))}
+            if not found.get("path"):
+                msg = "a property is an asset without a path: files on disk are known here"
+                raise ValueError(msg)
+            return {"path": str(folder / str(found["path"]))}
         case sig if sig == _special_resource_sig:
             return found.get("id") or found.get("urn")
         case sig:
@@ -62,6 +65,11 @@ def reference(value: Any) -> str | None:  # noqa: ANN401 — JSON
     if found.get(_special_sig_key) == _special_resource_sig:
         return str(found["urn"])
     return reference(found.get("value")) if found.get(_special_sig_key) in {_OUTPUT_SIG, _special_secret_sig} else None
+
+
+def is_marked(value: Mapping[str, Any]) -> bool:
+    """Whether `value` is no block but a secret, a file, or the like."""
+    return _special_sig_key in value
 
 
 def comparable(value: Any) -> Any:  # noqa: ANN401 — JSON
@@ -98,4 +106,4 @@ def has_unknown(value: Any) -> bool:  # noqa: ANN401 — JSON
     return value == UNKNOWN
 
 
-__all__ = ["UNKNOWN", "comparable", "has_unknown", "known", "plain", "read", "reference", "write"]
+__all__ = ["UNKNOWN", "comparable", "has_unknown", "is_marked", "known", "plain", "read", "reference", "write"]

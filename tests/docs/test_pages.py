@@ -30,11 +30,23 @@ def test_every_argument_of_a_service_is_told_with_its_default() -> None:
     assert told == known
 
 
+def modules(file: Path) -> set[str]:
+    """What a go.mod asks for by name: modules of its `tool` lines, and those that it requires itself."""
+    whole = file.read_text(encoding="utf-8")
+    required = re.findall(r"^\s*(?:require )?(\S+) v\S+( // indirect)?$", whole, re.MULTILINE)
+    names = [name for name, _ in required]
+    block = re.search(r"^tool \((.*?)^\)", whole, re.MULTILINE | re.DOTALL)
+    tools = block[1].split() if block else re.findall(r"^tool (\S+)$", whole, re.MULTILINE)
+    owners = {max((name for name in names if f"{tool}/".startswith(f"{name}/")), key=len) for tool in tools}
+    return owners | {name for name, indirect in required if not indirect}
+
+
 def test_every_dependency_has_its_line_and_no_line_is_left_over() -> None:
     project = tomllib.loads(text("pyproject.toml"))
     wanted = {package(each) for each in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]}
     lines = text("functions/gitops_writer/requirements.in").splitlines()
     wanted |= {package(line) for line in lines if line.strip() and not line.startswith("#")}
+    wanted |= {name for file in (ROOT / "rehearsal" / "lab").glob("*/go.mod") for name in modules(file)}
     page = text("docs/decisions/dependencies.md").split("## Looked at")[0]
     told = [code(cells[0]) for cells in rows(page)]
     assert sorted(told) == sorted(wanted)
@@ -52,12 +64,50 @@ def test_every_alarm_has_its_part_in_the_runbook(programs: Mapping[str, Program]
     assert told == alarms
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("github.com/pulumi/pulumi/pkg/v3", "_PULUMI"), ("k8s.io/kubernetes", "_KUBERNETES")]
+)
+def test_the_labs_programs_are_told_the_version_that_is_built(module: str, name: str) -> None:
+    pins = "".join(text(f"rehearsal/lab/{each}/go.mod") for each in ("engine", "cluster"))
+    built = re.findall(rf"^\s*{re.escape(module)} (v\S+)", pins, re.MULTILINE)
+    told = re.findall(rf'^{name}: Final = "(\S+)"$', text("rehearsal/lab/build.py"), re.MULTILINE)
+    assert len(built) == 1
+    assert told == built
+
+
+def test_what_a_tear_down_leaves_is_told_and_nothing_else(programs: Mapping[str, Program]) -> None:
+    kept = {each.type for program in programs.values() for each in program.resources if each.retain_on_delete}
+    told = [code(cells[0]) for cells in rows(section("docs/tear-down.md", "## What stays"))]
+    assert sorted(told) == sorted(kept)
+
+
+def test_a_tear_down_has_the_command_for_every_protection_of_aws(programs: Mapping[str, Program]) -> None:
+    commands = {
+        "aws:lb/loadBalancer:LoadBalancer": "--attributes Key=deletion_protection.enabled,Value=false",
+        "eks:index:Cluster": "aws eks update-cluster-config --name {name} --no-deletion-protection",
+    }
+    found = {
+        each.type: str(each.inputs["name"])
+        for each in programs["dev"].resources
+        if any("deletionprotection" in key.lower() and value for key, value in each.inputs.items())
+    }
+    page = section("docs/tear-down.md", "## 2. Take the protection off")
+    assert found.keys() == commands.keys()
+    assert all(name in page and commands[type_].format(name=name) in page for type_, name in found.items())
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_make_target_that_is_named_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", text("Makefile"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text(page), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text(page), re.MULTILINE))
     assert named
     assert named <= targets
+
+
+def test_every_make_target_is_told_in_contributing() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", text("Makefile"), re.MULTILINE))
+    told = {code(cells[0]).removeprefix("make ") for cells in rows(section("CONTRIBUTING.md", "## Set up"))}
+    assert told == targets - {"help"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -25,7 +25,7 @@ def test_an_application_that_does_not_wait_for_its_definition_fails_the_first_up
         "before: list[pulumi.Resource] = [namespace]",
     )
     said = refusal(copy, "up")
-    assert "storefront-blue-application" in said
+    assert "-blue-application" in said
     assert "no kind Application in version argoproj.io/v1alpha1 is served" in said
 
 

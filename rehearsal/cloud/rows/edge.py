@@ -301,6 +301,13 @@ def _load_balancer(ask: Ask) -> Created:
         ),
     )["LoadBalancers"]
     arn = str(made["LoadBalancerArn"])
+    there = ask.call("elbv2", "describe_load_balancers")["LoadBalancers"]
+    if any(each["LoadBalancerName"] == name and each["LoadBalancerArn"] != arn for each in there):
+        # moto makes another in other subnets, and by name finds one alone.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
+        ask.call("elbv2", "delete_load_balancer", LoadBalancerArn=arn)
+        msg = f"DuplicateLoadBalancerName: A load balancer with the name '{name}' already exists"
+        raise RealiseError(msg)
     _balance(ask, arn)
     return ask.done(arn, **_balancer_outputs(made))
 
@@ -344,21 +351,20 @@ def _read_load_balancer(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         return None
     attributes = _attributes_of(ask, "describe_load_balancer_attributes", LoadBalancerArn=id_)
     defaults = {key: default for key, (_, default) in _BALANCER.items()}
-    logs = {key: _typed(attributes[f"access_logs.s3.{key}"], like) for key, like in _LOGS.items() if _logged(key, attributes)}
+    # moto has some of them only once they are set.
+    logs = {key: _typed(attributes.get(f"access_logs.s3.{key}", ""), like) for key, like in _LOGS.items()}
+    declared = ask.request.inputs.get("accessLogs")
     there = {
         **_balancer_outputs(found),
         "internal": found["Scheme"] == "internal",
         **ours(found, {"ipAddressType": "IpAddressType", "loadBalancerType": "Type", "securityGroups": "SecurityGroups"}),
         "subnets": [each["SubnetId"] for each in found["AvailabilityZones"]],
         **{key: _typed(attributes[name], default) for key, (name, default) in _BALANCER.items() if name in attributes},
-        "accessLogs": kept(logs, ask.request.inputs.get("accessLogs"), _LOGS),
+        # Where they went stays with logs that are off.
+        "accessLogs": kept(logs if logs["enabled"] or declared else {}, declared, _LOGS),
         "tags": _arn_tags(ask, id_),
     }
     return told(ask, there, internal=False, ipAddressType="ipv4", loadBalancerType="application", **defaults)
-
-
-def _logged(key: str, attributes: Mapping[str, str]) -> bool:
-    return f"access_logs.s3.{key}" in attributes
 
 
 def _update_load_balancer(ask: Ask, id_: str) -> Created:
@@ -490,14 +496,21 @@ _NO_LISTENER: Final = ("ListenerNotFound", _NO_BALANCER)
 
 
 def _listener(ask: Ask) -> Created:
-    inputs = ask.inputs
+    inputs, balancer = ask.inputs, ask.inputs.needed("loadBalancerArn")
     (made,) = ask.call(
         "elbv2",
         "create_listener",
-        LoadBalancerArn=inputs.needed("loadBalancerArn"),
+        LoadBalancerArn=balancer,
         **inputs.tagged("Tags"),
         **_listening(inputs),
     )["Listeners"]
+    there = ask.call("elbv2", "describe_listeners", LoadBalancerArn=balancer)["Listeners"]
+    if sum(each["Port"] == made["Port"] for each in there) > 1:
+        # moto makes another.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html
+        ask.call("elbv2", "delete_listener", ListenerArn=made["ListenerArn"])
+        msg = f"DuplicateListener: A listener already exists on port {made['Port']} for {balancer}"
+        raise RealiseError(msg)
     return ask.done(made["ListenerArn"], arn=made["ListenerArn"])
 
 

@@ -75,6 +75,7 @@ def _update_role(ask: Ask, id_: str) -> Created:
         ask.find("iam", "update_assume_role_policy", _MISSING, emulator=MOTO, RoleName=id_, PolicyDocument=policy)
     if ask.changed("description", "maxSessionDuration"):
         seconds = inputs.number("maxSessionDuration", _SESSION_SECONDS)
+        # ministack does not hear an empty description: one that is taken away stays.
         ask.call("iam", "update_role", RoleName=id_, Description=inputs.text("description"), MaxSessionDuration=seconds)
     if ask.changed("permissionsBoundary"):
         if inputs.has("permissionsBoundary"):
@@ -272,7 +273,7 @@ def _read_parameter(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         "name": id_,
         **_parameter_outputs(ask, id_, found),
         **ours(more, _PARAMETER),
-        "value": None if found["Type"] == _SECURE else found["Value"],
+        **({} if found["Type"] == _SECURE else {"value": found["Value"]}),
         "tags": _tags({"Tags": tags}),
     }
     return told(ask, there, tier=_STANDARD)

@@ -79,8 +79,8 @@ def _one(ask: Ask, operation: str, key: str, *missing: str, **parameters: Any) -
 def _filtered(ask: Ask, operation: str, key: str, **filters: str) -> list[dict[str, Any]]:
     wanted = [{"Name": name.replace("_", "-").replace("--", "."), "Values": [value]} for name, value in filters.items()]
     # The one call that spells it in the singular: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeFlowLogs.html
-    parameter = "Filter" if operation == "describe_flow_logs" else "Filters"
-    return ask.call("ec2", operation, **{parameter: wanted})[key]
+    parameters: dict[str, Any] = {"Filter" if operation == "describe_flow_logs" else "Filters": wanted}
+    return ask.call("ec2", operation, **parameters)[key]
 
 
 def _let_go(hanging: Callable[[], str]) -> None:
