@@ -46,10 +46,8 @@ def plain(value: Any, folder: Path) -> Any:  # noqa: ANN401, PLR0911 — JSON; o
         case sig if sig == _OUTPUT_SIG:
             return plain(found.get("value", UNKNOWN), folder)
         case sig if sig in {_special_asset_sig, _special_archive_sig}:
-            if not found.get("path"):
-                msg = "a property is an asset without a path: files on disk are known here"
-                raise ValueError(msg)
-            return {"path": str(folder / str(found["path"]))}
+            # A state keeps the hash of a file, and not where it was.
+            return {"path": str(folder / str(found["path"])) if found.get("path") else ""}
         case sig if sig == _special_resource_sig:
             return found.get("id") or found.get("urn")
         case sig:
