@@ -34,8 +34,8 @@ def moved(gone: Collection[str], resources: Sequence[Declared]) -> set[str]:
     found: set[str] = set()
     for urn in gone:
         type_, name = urn.split("::")[2].rpartition("$")[2], urn.rpartition("::")[2]
-        words = (re.escape(f'"{each}"') for each in (urn, type_, name))
-        if any(re.search("|".join(words), alias) for alias in aliases):
+        told = re.compile("|".join(re.escape(f'"{each}"') for each in (urn, type_, name)))
+        if any(told.search(alias) for alias in aliases):
             found.add(urn)
     return found
 
