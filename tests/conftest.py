@@ -23,11 +23,15 @@ def pytest_collection() -> None:
     settings.load_profile("suite")
 
 
-# What takes long by its nature: real builds, emulators' starts and ends, days of promotions and releases over real Git.
+# What takes long by its nature: real builds, emulators' starts and ends, whole programs made, changed and taken away in
+# emulated accounts, days of promotions and releases over real Git.
 SLOW: Final = (
     "functions/test_package.py",
     "rehearsal/builds/test_image.py",
     "rehearsal/cloud/test_emulators.py",
+    "rehearsal/cloud/test_lifecycle_flow.py",
+    "rehearsal/cloud/test_lifecycle_places.py",
+    "rehearsal/cloud/test_rows_program.py",
     "scaffold_repository/test_release.py",
     "scaffold_repository/test_verify.py",
 )

@@ -99,7 +99,7 @@ def _play(progress: Progress, stack: ExitStack, binaries: Binaries, findings: Fi
         lab.states, lab.latencies, lab.outcomes = play.states, play.latencies, stage.outcomes
         lab.peak = stage.peak
     stack.close()
-    with progress.step("", "Faults planted in copies of the program are caught") as step:
+    with progress.step("", "The lab's own tests: faults planted in copies of the program are caught") as step:
         step.produced = _planted(step.log)
     if measured:
         with progress.step("", "The engine is timed for 2 and 40 services, beside as many bare resources") as step:
@@ -123,12 +123,13 @@ def _planted(log: list[str]) -> str:
     Raises:
         StageError: one failed; with the end of what pytest said.
     """
-    command = [sys.executable, "-m", "pytest", "tests/engine", "-q", "-p", "no:cacheprovider", "--durations=0"]
+    tests = ["tests/engine", "tests/rehearsal/lab/test_lab.py"]
+    command = [sys.executable, "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider", "--durations=0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     log += lines
     if done.returncode:
-        msg = "tests/engine failed:\n" + "\n".join(lines[-_TAIL_LINES:])
+        msg = "tests of the lab failed:\n" + "\n".join(lines[-_TAIL_LINES:])
         raise StageError(msg)
     return lines[-1]
 

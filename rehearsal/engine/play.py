@@ -204,11 +204,12 @@ class EnginePlay(Play):
             good = stage.host.read(stage.gitops, "dev", path) or b""
             stage.host.put_file(stage.gitops, "dev", path, _with_tag(good, UNPULLABLE), "Name an image that is not there")
             stage.until(
-                "the pods to wait", lambda: stage.state("dev", SERVICE), lambda state: "ImagePullBackOff" in state.message
+                "the pods to wait, and Argo CD to say so",
+                lambda: stage.state("dev", SERVICE),
+                lambda state: "ImagePullBackOff" in state.message and state.health != "Healthy",
             )
             waiting = stage.state("dev", SERVICE)
             self.states["with an image that is not there"] = [waiting]
-            _expect(waiting.health != "Healthy", f"it is not healthy, and it is {waiting.health}")
             _expect(self._old_pods(before.images) > 0, "pods of the image before go on")
             step.details["Argo CD's tree of resources"] = self._tree()
             step.details["What the pods say"] = waiting.message

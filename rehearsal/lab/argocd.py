@@ -55,7 +55,7 @@ class ArgoCD:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if shutil.which("redis-server") is None:
-            msg = "redis-server is missing: Argo CD keeps what it has rendered there. On Debian or Ubuntu: apt-get install redis-server"
+            msg = "redis-server is missing: Argo CD caches in it. On Debian or Ubuntu: apt-get install redis-server"
             raise ProcessError(msg)
         port = free_port()
         self._redis = f"{_LOOPBACK}:{port}"
@@ -113,7 +113,10 @@ class ArgoCD:
                     self._plane.kube.list(API, kind)
                     missing.discard(kind)
             if missing and time.monotonic() > deadline:
-                msg = f"{self._plane.name} does not serve {', '.join(sorted(missing))} {_KINDS_SECONDS:.0f} s after their definitions were taken"
+                msg = (
+                    f"{self._plane.name} does not serve {', '.join(sorted(missing))} {_KINDS_SECONDS:.0f} s after their "
+                    "definitions were taken"
+                )
                 raise ProcessError(msg)
             if missing:
                 time.sleep(_LOOK_SECONDS)

@@ -27,7 +27,7 @@ NOT_PLAYED: Final[Mapping[str, str]] = {
     "aws:eks/accessEntry:AccessEntry": "recorded and checked: callers of the API server come with a certificate, not as roles",
     "aws:eks/nodeGroup:NodeGroup": "nodes are KWOK's: pods on them are said to run, and no image is pulled",
     "argo-cd": "its pods, Services and network policies: the very programs run as processes beside the cluster; without Dex, "
-    "nobody signs in",
+    "nobody signs in, and an ApplicationSet takes any field",
     "aws-load-balancer-controller": "pods are registered in no target group, and no readiness gate is put into them",
     "cluster-autoscaler": "recorded only: no pod is ever without a node",
     "external-secrets": "its pods: a thread does its work; of templates only `{{ .name }}`, of stores only Secrets Manager by "

@@ -129,7 +129,7 @@ class ControlPlane:
 
     def _start(self) -> None:
         store = self._start_etcd()
-        keys = _Keys(self.folder / "keys")
+        keys = Keys(self.folder / "keys")
         port = free_port()
         self.kubeconfig = keys.kubeconfig(self.name, f"https://{_LOOPBACK}:{port}")
         config = self.folder / "kubeconfig"
@@ -176,7 +176,7 @@ class ControlPlane:
         )
         return client
 
-    def _start_api_server(self, keys: "_Keys", port: int, store: str) -> Process:
+    def _start_api_server(self, keys: "Keys", port: int, store: str) -> Process:
         return self._run(
             "kube-apiserver",
             self._binaries.kube_apiserver,
@@ -189,6 +189,8 @@ class ControlPlane:
             f"--service-cluster-ip-range={_SERVICES}",
             "--authorization-mode=RBAC",
             "--anonymous-auth=false",
+            # As EKS has it: what may be privileged is for a namespace's Pod Security to say.
+            "--allow-privileged=true",
             f"--client-ca-file={keys.file('authority.crt')}",
             f"--tls-cert-file={keys.file('server.crt')}",
             f"--tls-private-key-file={keys.file('server.key')}",
@@ -208,7 +210,7 @@ class ControlPlane:
             GOGC="60",
         )
 
-    def _start_controllers(self, keys: "_Keys", config: Path) -> None:
+    def _start_controllers(self, keys: "Keys", config: Path) -> None:
         common = (f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0")
         self._run(
             "kube-controller-manager",
@@ -272,10 +274,11 @@ class ControlPlane:
             return sum(each.memory() for each in self._processes)
 
 
-class _Keys:
+class Keys:
     """An authority of the cluster's own, and what it certifies."""
 
     def __init__(self, folder: Path) -> None:
+        """Make all of them, in `folder`."""
         self._folder = folder
         folder.mkdir(mode=0o700)
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -296,9 +299,12 @@ class _Keys:
         self._write("accounts.key", _private(accounts))
 
     def file(self, name: str) -> Path:
+        """Where a key or certificate lies."""
         return self._folder / name
 
     def kubeconfig(self, name: str, server: str) -> dict[str, Any]:
+        """How an administrator reaches `server`."""
+
         def encoded(file: str) -> str:
             return base64.b64encode(self.file(file).read_bytes()).decode()
 
@@ -360,4 +366,4 @@ def _private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-__all__ = ["UNPULLABLE", "ControlPlane"]
+__all__ = ["UNPULLABLE", "ControlPlane", "Keys"]

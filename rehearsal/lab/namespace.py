@@ -33,8 +33,8 @@ def enter(module: str, arguments: Sequence[str]) -> None:
     tried = subprocess.run([*command, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
     if tried.returncode:
         msg = (
-            f"the lab needs a network namespace, and `{' '.join(command)}` was refused: {tried.stderr.strip()}. Run it as root, or "
-            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+            f"the lab needs a network namespace, and `{' '.join(command)}` was refused: {tried.stderr.strip()}. Run it as root, "
+            "or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
         )
         raise NamespaceError(msg)
     script = f'ip link set lo up && ip address add {METRICS_ADDRESS}/32 dev lo && exec "$0" "$@"'

@@ -1,7 +1,10 @@
 """Processes of the lab: started with a log, awaited until they answer, stopped by their id; none outlives its parent."""
 
+import contextlib
 import ctypes
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,6 +23,11 @@ _PR_SET_PDEATHSIG: Final = 1
 # A process dies with the *thread* that started it: this one lives as long as we do.
 _SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="spawner")
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+# Below what the system takes for the near end of connections: a port that was found free is not taken that way meanwhile.
+# https://docs.kernel.org/networking/ip-sysctl.html (ip_local_port_range)
+_LOWEST_PORT: Final = 10_000
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PORT_NUMBERS: Final = itertools.count(random.randrange(2**20))  # noqa: S311 — only so that two runs begin at different ports
 
 
 class ProcessError(Exception):
@@ -127,10 +135,19 @@ def _die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that nobody listens on, and that no other call of this process was given lately."""
+    highest = int(_EPHEMERAL.read_text(encoding="ascii").split()[0])
+    count = highest - _LOWEST_PORT
+    if count <= 0:
+        msg = f"{_EPHEMERAL} begins at {highest}: the lab's servers need ports from {_LOWEST_PORT} up to where it begins"
+        raise ProcessError(msg)
+    for number in itertools.islice(_PORT_NUMBERS, count):
+        port = _LOWEST_PORT + number % count
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    msg = f"no port from {_LOWEST_PORT} to {highest - 1} is free on loopback"
+    raise ProcessError(msg)
 
 
 __all__ = ["Process", "ProcessError", "free_port"]

@@ -304,6 +304,9 @@ def test_the_allowed_values_are_told() -> None:
         ("aws:ssm/parameter:Parameter", {"type": "SecureString", "overwrite": {SIGNATURE: SECRET, "value": "hush"}}),
         ("aws:secretsmanager/secretVersion:SecretVersion", {"secretId": "s", "versionStages": "hush"}),
         ("aws:eks/nodeGroup:NodeGroup", {**NODES, "scalingConfig": {SIGNATURE: SECRET, "value": {"minSize": "hush"}}}),
+        ("aws:sqs/queue:Queue", {"fifoQueue": {SIGNATURE: OUTPUT, "value": "hush", "secret": True}}),
+        # Too long for a slip of the pen: more likely something that stands in the wrong place.
+        ("aws:sqs/queue:Queue", {"fifoQueue": "hush" * 20}),
     ],
 )
 def test_what_may_be_secret_stands_in_no_message(type_: str, inputs: Mapping[str, Any]) -> None:
@@ -350,6 +353,11 @@ def test_a_providers_structures_may_be_json_in_text() -> None:
     assert schema.faults("pulumi:providers:aws", inputs) == []
     wrong = {**inputs, "defaultTags": '{"tagz":{}}', "allowedAccountIds": "111111111111", "regoin": "x"}
     assert sorted(_named("pulumi:providers:aws", wrong)) == ["allowedAccountIds", "defaultTags.tagz", "regoin"]
+
+
+def test_a_providers_text_is_read_as_json_once() -> None:
+    assert schema.faults("pulumi:providers:aws", {"maxRetries": '"5"'}) == []
+    assert list(_named("pulumi:providers:aws", {"maxRetries": r'"\"5\""'})) == ["maxRetries"]
 
 
 def test_only_a_providers_structures_may_be() -> None:

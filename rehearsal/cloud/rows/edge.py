@@ -147,8 +147,14 @@ def _record(ask: Ask) -> Created:
     if plain != below and not plain.endswith(f".{below}"):
         msg = f"name is {name}: a name in the zone {below} is allowed; declare it in the zone it belongs to"
         raise RealiseError(msg)
-    _change(ask, zone, "UPSERT" if inputs.flag("allowOverwrite") else "CREATE", _record_set(inputs))
-    return ask.done(f"{zone}_{plain}_{type_}", name=plain, fqdn=plain)
+    id_ = f"{zone}_{plain}_{type_}"
+    if not inputs.flag("allowOverwrite") and _standing_record(ask, id_) is not None:
+        # moto refuses only the very same one, and that also when it has been deleted.
+        # https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html
+        msg = f"InvalidChangeBatch: Tried to create resource record set [name='{plain}.', type='{type_}'] but it already exists"
+        raise RealiseError(msg)
+    _change(ask, zone, "UPSERT", _record_set(inputs))
+    return ask.done(id_, name=plain, fqdn=plain)
 
 
 def _record_set(inputs: Inputs) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from rehearsal.githost import GitHost
 from rehearsal.lab.argocd import API, NAMESPACE, ArgoCD
@@ -56,7 +57,8 @@ class Lab:
     def settled(self, service: str, commit: str) -> bool:
         """Whether a commit is synced and healthy."""
         status = self.status(service)
-        sync, health = status.get("sync") or {}, status.get("health") or {}
+        sync: Mapping[str, Any] = status.get("sync", {})
+        health: Mapping[str, Any] = status.get("health", {})
         return (sync.get("status"), sync.get("revision"), health.get("status")) == ("Synced", commit, "Healthy")
 
     def running(self, service: str) -> list[str]:
@@ -311,7 +313,29 @@ def test_a_kind_is_found_as_soon_as_its_definition_is_served(lab: Lab) -> None:
     assert kube.list(version, "Thing")[0]["spec"] == {"size": 1}
 
 
-def test_a_policy_of_admission_and_the_standard_of_a_namespace_are_held(lab: Lab) -> None:
+def test_definitions_of_external_secrets_are_taken_and_know_stores_of_aws_alone(lab: Lab, binaries: Binaries) -> None:
+    for file in binaries.assets.external_secrets_crds:
+        lab.plane.kube.apply(yaml.safe_load(file.read_text(encoding="utf-8")))
+    store: dict[str, Any] = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "SecretStore",
+        "metadata": {"name": "store", "namespace": "default"},
+        "spec": {"provider": {"aws": {"service": "SecretsManager", "region": "eu-central-1"}}},
+    }
+
+    def taken() -> bool:
+        try:
+            return bool(lab.plane.kube.apply(store))
+        except NoKindError:
+            return False
+
+    lab.until("the kind", taken)
+    store["spec"] = {"provider": {"vault": {"server": "https://vault.example"}}}
+    with pytest.raises(KubeError, match="vault"):
+        lab.plane.kube.apply(store)
+
+
+def test_the_pod_security_of_a_namespace_is_held(lab: Lab) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     lab.plane.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": labels}})
     pod = {

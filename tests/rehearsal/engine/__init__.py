@@ -1,0 +1,1 @@
+"""Tests of what plugs into the engine: none of them starts it."""
