@@ -91,7 +91,7 @@ class Edge(pulumi.ComponentResource):
             access_logs={"bucket": logs.bucket, "enabled": True},
             enable_deletion_protection=True,
             # Its address is what every name points to, and every cluster comes and goes behind it.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[logs_ready], protect=True),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[logs_ready, args.network.gateway], protect=True),
         )
         aws.lb.Listener(
             f"{name}-http",

@@ -65,12 +65,15 @@ class Network(pulumi.ComponentResource):
         cidr: Its addresses.
         public_subnet_ids: One a zone, for the load balancer and NAT.
         private_subnet_ids: One a zone, for nodes and pods.
+        gateway: The way out. AWS refuses what has a public address while it is not attached, and to detach it while such a
+            thing is there: https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html
     """
 
     vpc_id: pulumi.Output[str]
     cidr: IPv4Network
     public_subnet_ids: list[pulumi.Output[str]]
     private_subnet_ids: list[pulumi.Output[str]]
+    gateway: aws.ec2.InternetGateway
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Declare the network."""
@@ -88,11 +91,11 @@ class Network(pulumi.ComponentResource):
         self.vpc_id = vpc.id
         # Whatever forgets to name a security group gets this one: it lets nothing through.
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.id, ingress=[], egress=[], opts=own)
-        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=_named(args.environment), opts=own)
+        self.gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=_named(args.environment), opts=own)
         public_table = aws.ec2.RouteTable(
             f"{name}-public",
             vpc_id=vpc.id,
-            routes=[{"cidr_block": "0.0.0.0/0", "gateway_id": gateway.id}],
+            routes=[{"cidr_block": "0.0.0.0/0", "gateway_id": self.gateway.id}],
             tags=_named(f"{args.environment}-public"),
             opts=own,
         )
@@ -146,7 +149,7 @@ class Network(pulumi.ComponentResource):
                     allocation_id=address.id,
                     subnet_id=public,
                     tags=_named(f"{args.environment}-{zone[-1]}"),
-                    opts=own,
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[self.gateway]),
                 )
             )
         return [

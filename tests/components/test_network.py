@@ -160,3 +160,12 @@ def test_a_range_of_the_smallest_size_is_divided_as_the_largest_is() -> None:
         "10.10.13.0/24",
         "10.10.14.0/24",
     ]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_has_a_public_address_waits_for_the_way_out(stack: str, programs: Mapping[str, Program]) -> None:
+    program = programs[stack]
+    gateway = program.one("ec2/internetGateway:InternetGateway")
+    public = [*program.of("ec2/natGateway:NatGateway"), *program.of("lb/loadBalancer:LoadBalancer")]
+    assert len(public) > 1
+    assert all(gateway.urn in each.dependencies for each in public)
