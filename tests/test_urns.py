@@ -7,6 +7,7 @@ line that goes must have gone on purpose, or its resource needs an alias (https:
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -62,13 +63,12 @@ def test_every_resource_is_written_down(stack: str, programs: Mapping[str, Progr
 
 def test_a_component_that_is_renamed_is_found(programs: Mapping[str, Program]) -> None:
     renamed = [
-        Declared(**{**vars(each), "urn": each.urn.replace("slipway:edge:Route", "slipway:edge:HostRule")})
-        for each in programs["dev"].resources
+        replace(each, urn=each.urn.replace("slipway:edge:Route", "slipway:edge:HostRule")) for each in programs["dev"].resources
     ]
     gone = without_alias("dev", renamed)
     assert "slipway:edge:Route" in gone[0]
     assert len(gone) == sum("slipway:edge:Route" in each for each in recorded("dev"))
-    aliased = [Declared(**{**vars(each), "aliases": (f'urn: "{urn}"',)}) for each, urn in zip(renamed, gone, strict=False)]
+    aliased = [replace(each, aliases=(f'urn: "{urn}"',)) for each, urn in zip(renamed, gone, strict=False)]
     assert without_alias("dev", [*renamed, *aliased]) == []
 
 

@@ -64,7 +64,7 @@ class EnginePlay(Play):
         states: Argo CD's state of every service, by when it was looked at.
     """
 
-    stage: EngineStage
+    stage: EngineStage  # pyright: ignore[reportIncompatibleVariableOverride] — set once, when the play is made
     latencies: list[Latency] = field(default_factory=list[Latency])
     states: dict[str, list[State]] = field(default_factory=dict[str, list[State]])
 
@@ -228,11 +228,11 @@ class EnginePlay(Play):
         """What Argo CD shows below the Application: kind, name, health, and why."""
         argocd = self.stage.cluster("dev").argocd
         tree: Any = argocd.request(f"/api/v1/applications/{SERVICE}/resource-tree") if argocd is not None else {}
-        lines = [
-            f"{each['kind']:<24} {each['name']:<44} {health.get('status', '')} {health.get('message', '')}".rstrip()
-            for each in tree.get("nodes", ())
-            if (health := each.get("health") or {}) is not None
-        ]
+        lines: list[str] = []
+        for each in cast("list[dict[str, Any]]", tree.get("nodes", [])):
+            health: dict[str, str] = each.get("health") or {}
+            told = f"{health.get('status', '')} {health.get('message', '')}"
+            lines.append(f"{each['kind']:<24} {each['name']:<44} {told}".rstrip())
         return "\n".join(sorted(lines))
 
     # How long it takes
@@ -475,7 +475,7 @@ def _own(steps: Sequence[Step]) -> None:
 def _with_tag(content: bytes, tag: str) -> bytes:
     """An image file with another tag, and without a digest, which would decide."""
     whole = cast("dict[str, Any]", yaml.safe_load(content))
-    for each in whole.get("images") or []:
+    for each in cast("list[dict[str, str]]", whole.get("images") or []):
         each["newTag"] = tag
         each.pop("digest", None)
     return yaml.safe_dump(whole, sort_keys=False).encode()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, cast
 
 import urllib3
 from werkzeug.wrappers import Request, Response
@@ -295,11 +295,12 @@ def _ready(pod: Mapping[str, Any]) -> bool:
 
 def _unhealthy(status: Mapping[str, Any]) -> list[str]:
     """Parts of an Application that are not well, in Argo CD's words."""
-    return [
-        f"{each['kind']} {each['name']}: {health['status']} {health.get('message', '')}".rstrip()
-        for each in status.get("resources") or ()
-        if (health := each.get("health") or {}).get("status", "Healthy") != "Healthy"
-    ]
+    found: list[str] = []
+    for each in cast("list[dict[str, Any]]", status.get("resources") or []):
+        health: dict[str, str] = each.get("health") or {}
+        if health.get("status", "Healthy") != "Healthy":
+            found.append(f"{each['kind']} {each['name']}: {health['status']} {health.get('message', '')}".rstrip())
+    return found
 
 
 def _waiting(pods: Sequence[Mapping[str, Any]]) -> list[str]:
