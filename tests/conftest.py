@@ -31,6 +31,8 @@ SLOW: Final = (
     "rehearsal/cloud/test_emulators.py",
     "rehearsal/cloud/test_lifecycle_flow.py",
     "rehearsal/cloud/test_lifecycle_places.py",
+    "rehearsal/cloud/test_rows_eks.py",
+    "rehearsal/cloud/test_rows_kubernetes.py",
     "rehearsal/cloud/test_rows_program.py",
     "scaffold_repository/test_release.py",
     "scaffold_repository/test_verify.py",

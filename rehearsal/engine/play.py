@@ -304,10 +304,11 @@ class EnginePlay(Play):
             _own(outcome.steps)
             step.produced = _counts(outcome)
             stage.taken_over("dev")
-        with self.progress.step("dev", "The sweep scaffolds it, and Argo CD deploys nothing before its first image") as step:
+        with self.progress.step("dev", "The sweep scaffolds its directory") as step:
             stage.sweep("develop")
-            state = stage.state("dev", ADDED)
-            step.produced = f"{ADDED} is {state.sync}, {state.health}"
+            path = f"apps/{ADDED}/base/kustomization.yaml"
+            _expect(stage.host.read(stage.gitops, "dev", path) is not None, f"{path} is on dev")
+            step.produced = self._subject("dev")
         with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
             self._catalogue("")
             outcome = stage.engine.up("dev")
