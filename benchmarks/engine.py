@@ -12,12 +12,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from rehearsal.engine import construct, language, provider
-from rehearsal.engine.cli import Engine
+from rehearsal.engine.cli import Engine, Outcome
 from rehearsal.engine.imagined import ImaginedRealm
 from rehearsal.engine.plugins import Broker
 from rehearsal.lab.build import build
@@ -25,8 +25,8 @@ from rehearsal.lab.build import build
 SIZES: Final = (2, 40)
 # The issue's limit, for the larger of the sizes.
 RATIO_LIMIT: Final = 1.3
-# The least of so many: what else the machine does only adds.
-ROUNDS: Final = 1
+# At most so many of what is compared.
+ROUNDS: Final = 3
 # The state is written once, at the end: after every step, as else, a file of a thousand resources is most of what is measured.
 _NO_CHECKPOINTS: Final = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
 _STACK: Final = "dev"
@@ -75,7 +75,7 @@ class Measured:
         resources: How many it registers.
         preview: First preview; 0 where it was left out.
         up: First up.
-        noop: Preview when nothing changes, the least of the rounds.
+        noop: Preview when nothing changes, the least of what was measured.
     """
 
     program: str
@@ -93,19 +93,31 @@ class _Nowhere:
 
 
 def measure(pulumi: Path, say: Callable[[str], None], sizes: Sequence[int] = SIZES) -> list[Measured]:
-    """Measure ours at each size, and at last a bare program of as many resources as the largest."""
+    """Measure ours at each size, and at last a bare program of as many resources as the largest.
+
+    The no-op previews of the last two are what is compared: where the ratio is above its limit they are run again in turn,
+    since something else may have had the machine during one of them, and the least of each counts.
+    """
     found: list[Measured] = []
-    for size in sizes:
-        found.append(
-            _measured(pulumi, f"{size} services", lambda engine, size=size: _write(engine, "services.py", _SERVICES, size))
-        )
+    with ExitStack() as stack:
+        engines: list[Engine] = []
+        for size in sizes:
+            engines.append(_engine(stack, pulumi))
+            _write(engines[-1], "services.py", _SERVICES, size)
+            found.append(_measured(engines[-1], f"{size} services"))
+            say(f"{found[-1].program}: {found[-1].resources} resources, no-op preview {found[-1].noop:.1f} s")
+        count = found[-1].resources
+        engines.append(_engine(stack, pulumi))
+        _write(engines[-1], "__main__.py", _BARE, count)
+        found.append(_measured(engines[-1], f"bare, as many as {sizes[-1]} services", first=False))
         say(f"{found[-1].program}: {found[-1].resources} resources, no-op preview {found[-1].noop:.1f} s")
-    count = found[-1].resources
-    bare = _measured(
-        pulumi, f"bare, as many as {sizes[-1]} services", lambda engine: _write(engine, "__main__.py", _BARE, count), first=False
-    )
-    say(f"{bare.program}: {bare.resources} resources, no-op preview {bare.noop:.1f} s")
-    return [*found, bare]
+        for _ in range(ROUNDS - 1):
+            if ratio(found) <= RATIO_LIMIT:
+                break
+            for number in (-2, -1):
+                found[number] = replace(found[number], noop=min(found[number].noop, _noop(engines[number]).seconds))
+            say(f"measured again: {ratio(found):.2f}")
+    return found
 
 
 def ratio(found: Sequence[Measured]) -> float:
@@ -118,32 +130,33 @@ def _write(engine: Engine, name: str, text: str, count: int) -> None:
     (engine.project / name).write_text(text.format(count=count), encoding="utf-8")
 
 
-def _measured(pulumi: Path, program: str, prepare: Callable[[Engine], None], *, first: bool = True) -> Measured:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-bench-")))
-        realm, meddler = ImaginedRealm(), provider.Meddler()
-        plugins = {
-            **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler) for each in ("aws", "github", "kubernetes")},
-            "pulumi-resource-eks": construct.serve(_Nowhere()),
-            "pulumi-language-python": language.serve,
-        }
-        broker = stack.enter_context(Broker(folder=folder / "plugins", plugins=plugins))
-        engine = Engine(
-            pulumi=pulumi, plugins=broker.bin, folder=folder / "engine", accounts={_STACK: _ACCOUNT}, extra=_NO_CHECKPOINTS
-        )
-        engine.copy_project()
-        engine.configure(_STACK, {})
-        prepare(engine)
-        preview = engine.preview(_STACK).seconds if first else 0.0
-        up = engine.up(_STACK)
-        previews = [engine.preview(_STACK, "--expect-no-changes") for _ in range(ROUNDS)]
-        return Measured(
-            program=program,
-            resources=previews[0].kept,
-            preview=preview,
-            up=up.seconds,
-            noop=min(each.seconds for each in previews),
-        )
+def _engine(stack: ExitStack, pulumi: Path) -> Engine:
+    """A copy of the project with plugins that make nothing; `stack` ends it."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-bench-")))
+    realm, meddler = ImaginedRealm(), provider.Meddler()
+    plugins = {
+        **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler) for each in ("aws", "github", "kubernetes")},
+        "pulumi-resource-eks": construct.serve(_Nowhere()),
+        "pulumi-language-python": language.serve,
+    }
+    broker = stack.enter_context(Broker(folder=folder / "plugins", plugins=plugins))
+    engine = Engine(
+        pulumi=pulumi, plugins=broker.bin, folder=folder / "engine", accounts={_STACK: _ACCOUNT}, extra=_NO_CHECKPOINTS
+    )
+    engine.copy_project()
+    engine.configure(_STACK, {})
+    return engine
+
+
+def _measured(engine: Engine, program: str, *, first: bool = True) -> Measured:
+    preview = engine.preview(_STACK).seconds if first else 0.0
+    up = engine.up(_STACK)
+    noop = _noop(engine)
+    return Measured(program=program, resources=noop.kept, preview=preview, up=up.seconds, noop=noop.seconds)
+
+
+def _noop(engine: Engine) -> Outcome:
+    return engine.preview(_STACK, "--expect-no-changes")
 
 
 def main() -> int:
