@@ -16,6 +16,7 @@ from rehearsal.builds import ToolError, ensure_tools
 from rehearsal.engine.cli import EngineError
 from rehearsal.engine.play import EnginePlay
 from rehearsal.engine.stage import EngineStage
+from rehearsal.githost.schema import SchemaMissingError, ensure_schema
 from rehearsal.lab import namespace
 from rehearsal.lab.build import Binaries, BuildError, build
 from rehearsal.play import prepare
@@ -55,6 +56,7 @@ def main() -> int:
         BuildError,
         EngineError,
         ProgramError,
+        SchemaMissingError,
         SettingsError,
         StageError,
         ToolError,
@@ -78,7 +80,9 @@ def _prepare(progress: Progress) -> None:
         prepare(progress)
         with progress.step("", "Tools of the lab") as step:
             ensure_tools(progress.say, packages=_PACKAGES)
-            step.produced = ", ".join(_PACKAGES)
+            # The lab's own network reaches no registry.
+            ensure_schema()
+            step.produced = f"{', '.join(_PACKAGES)}, GitHub's GraphQL schema"
         with progress.step("", "The lab's programs are built from their Go modules") as step:
             build(progress.say)
             step.produced = step.log[-1] if step.log else "all there from an earlier run"
