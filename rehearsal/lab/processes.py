@@ -1,10 +1,10 @@
 """Processes of the lab: started with a log, awaited until they answer, stopped by their id; none outlives its parent."""
 
 import contextlib
-import ctypes
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +19,8 @@ _POLL_SECONDS: Final = 0.03
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 8.0
 _TAIL_LINES: Final = 15
-_PR_SET_PDEATHSIG: Final = 1
 # A process dies with the *thread* that started it: this one lives as long as we do.
 _SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="spawner")
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 # Below what the system takes for the near end of connections: a port that was found free is not taken that way meanwhile.
 # https://docs.kernel.org/networking/ip-sysctl.html (ip_local_port_range)
 _LOWEST_PORT: Final = 10_000
@@ -60,6 +58,9 @@ class Process:
             ProcessError: there is no such program.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.which(self.arguments[0]) is None:
+            msg = f"{self.name} does not start: there is no program {self.arguments[0]}"
+            raise ProcessError(msg)
         try:
             self._process = _SPAWNER.submit(self._spawn).result()
         except OSError as error:
@@ -69,14 +70,14 @@ class Process:
     def _spawn(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as out:
             return subprocess.Popen(
-                list(self.arguments),
+                # A parent that is killed takes its processes along. Not by `preexec_fn`: handlers of a fork, such as gRPC's,
+                # would run in the child.
+                ["setpriv", "--pdeathsig", "KILL", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ.get("PATH", os.defpath), **self.environment},
                 cwd=self.folder,
-                # A parent that is killed takes its processes along.
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 — one call into libc, and no lock is taken
             )
 
     @property
@@ -128,10 +129,6 @@ class Process:
         except OSError:
             return 0
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def free_port() -> int:
