@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from rehearsal.engine import construct, language, provider
+from rehearsal.engine import provider, served
 from rehearsal.engine.cli import Engine, Outcome
 from rehearsal.engine.imagined import ImaginedRealm
 from rehearsal.engine.plugins import Broker
@@ -133,12 +133,7 @@ def _write(engine: Engine, name: str, text: str, count: int) -> None:
 def _engine(stack: ExitStack, pulumi: Path) -> Engine:
     """A copy of the project with plugins that make nothing; `stack` ends it."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-bench-")))
-    realm, meddler = ImaginedRealm(), provider.Meddler()
-    plugins = {
-        **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler) for each in ("aws", "github", "kubernetes")},
-        "pulumi-resource-eks": construct.serve(_Nowhere()),
-        "pulumi-language-python": language.serve,
-    }
+    plugins = served.plugins(ImaginedRealm(), provider.Meddler(), _Nowhere())
     broker = stack.enter_context(Broker(folder=folder / "plugins", plugins=plugins))
     engine = Engine(
         pulumi=pulumi, plugins=broker.bin, folder=folder / "engine", accounts={_STACK: _ACCOUNT}, extra=_NO_CHECKPOINTS

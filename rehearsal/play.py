@@ -59,14 +59,14 @@ class Play:
             stage.sweep("develop")
             after = stage.head("dev")
             commits = _commits(stage, before, after)
-            _expect(len(commits) == 1, f"one commit scaffolds all services, and {len(commits)} came: {commits}")
+            expect(len(commits) == 1, f"one commit scaffolds all services, and {len(commits)} came: {commits}")
             found = {
                 name for name in (SERVICE, WORKER) if stage.host.read(stage.gitops, "dev", f"apps/{name}/base/kustomization.yaml")
             }
-            _expect(found == {SERVICE, WORKER}, f"both services have a directory on dev, and {sorted(found)} have")
+            expect(found == {SERVICE, WORKER}, f"both services have a directory on dev, and {sorted(found)} have")
             step.produced = f"one commit on dev: {commits[0]}"
             stage.sweep("develop")
-            _expect(stage.head("dev") == after, "a second sweep finds nothing to do")
+            expect(stage.head("dev") == after, "a second sweep finds nothing to do")
 
     def realise(self, stack: str) -> None:
         """One stack's program becomes what it declares."""
@@ -99,10 +99,10 @@ class Play:
         stage = self.stage
         with self.progress.step("stg", "What people changed on dev is promoted") as step:
             (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
-            _expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
+            expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
             step.details["The promotion's pull request"] = self._body(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
-            _expect(
+            expect(
                 stage.host.read(stage.gitops, "stg", f"apps/{SERVICE}/base/kustomization.yaml") is not None,
                 f"{SERVICE} has arrived on stg",
             )
@@ -112,7 +112,7 @@ class Play:
             self.built["dev", SERVICE] = built
             self._await("dev", "develop", SERVICE, built)
             (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
-            _expect(run.outputs.get("outcome") == "skipped", f"the promotion is skipped, and the workflow said: {run.log}")
+            expect(run.outputs.get("outcome") == "skipped", f"the promotion is skipped, and the workflow said: {run.log}")
             step.produced = f"{built.tag} is in dev; promotion skipped"
         with self.progress.step("stg", "A changed manifest in dev is a reason to promote") as step:
             pull = stage.propose(
@@ -123,7 +123,7 @@ class Play:
             )
             stage.review_and_merge(stage.gitops, int(pull["number"]))
             (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
-            _expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
+            expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
             step.details["The second promotion's pull request"] = self._body(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
             step.produced = f"pull request #{run.outputs['pull-request']}, reviewed and merged into stg"
@@ -185,7 +185,7 @@ class Play:
                 built = self._pipeline(self._change(SERVICE, "develop", "5")(), step)
             finally:
                 stage.deaf = False
-            _expect(stage.head("dev") == before, "nothing is committed without an event")
+            expect(stage.head("dev") == before, "nothing is committed without an event")
             stage.sweep("develop")
             self.built["dev", SERVICE] = built
             self._expect_image("dev", built)
@@ -194,10 +194,10 @@ class Play:
             stage.sweep("release")
             marks = self._marks()
             wanted = {f"slipway-keep-{name}" for name in ("stg", "prd")}
-            _expect(wanted <= marks.keys(), f"both environments' images are marked, and {sorted(marks)} are")
+            expect(wanted <= marks.keys(), f"both environments' images are marked, and {sorted(marks)} are")
             running = {name: stage.image_in(stage.render(name, SERVICE)).partition("@")[2] for name in ("stg", "prd")}
             for name, digest in running.items():
-                _expect(marks[f"slipway-keep-{name}"] == digest, f"{name}'s mark is on {digest}")
+                expect(marks[f"slipway-keep-{name}"] == digest, f"{name}'s mark is on {digest}")
             step.produced = ", ".join(sorted(wanted))
 
     # Another colour
@@ -209,12 +209,12 @@ class Play:
             changed = sorted({each.type.rpartition(":")[2] for each in _changed(before, after)})
             rule = _changed_inputs(before, after, "aws:lb/listenerRule:ListenerRule", SERVICE)
             weights = [int(each["weight"]) for each in rule["actions"][0]["forward"]["targetGroups"]]
-            _expect(sorted(weights) == [0, 100], f"the listener rule forwards all to green, and its weights are {weights}")
+            expect(sorted(weights) == [0, 100], f"the listener rule forwards all to green, and its weights are {weights}")
             names = {each.urn for each in before.of("route53/record:Record")} == {
                 each.urn for each in after.of("route53/record:Record")
             }
             balancers = before.one("lb/loadBalancer:LoadBalancer").inputs == after.one("lb/loadBalancer:LoadBalancer").inputs
-            _expect(names and balancers, "names and load balancer stay as they are")
+            expect(names and balancers, "names and load balancer stay as they are")
             step.produced = f"weights {weights}; changed are {', '.join(changed)}; names and load balancer stay"
 
     def _prd_with(self, green: int) -> Program:
@@ -251,7 +251,7 @@ class Play:
         """The one image that a push to an application's branch becomes."""
         built = self.stage.build_all(event)
         names = [each.pipeline for each in built]
-        _expect(len(built) == 1, f"a push to {event.branch} of {event.repository} starts one pipeline, and it started {names}")
+        expect(len(built) == 1, f"a push to {event.branch} of {event.repository} starts one pipeline, and it started {names}")
         step.log.append(f"{built[0].reference}")
         return built[0]
 
@@ -303,7 +303,7 @@ class Play:
     def _expect_image(self, environment: str, built: Built, service: str = SERVICE) -> str:
         rendered = self.stage.render(environment, service)
         image = self.stage.image_in(rendered)
-        _expect(image == built.reference, f"{environment} renders {built.reference}, and it renders {image}")
+        expect(image == built.reference, f"{environment} renders {built.reference}, and it renders {image}")
         return rendered
 
     def _release(self, title: str) -> None:
@@ -314,7 +314,7 @@ class Play:
     def _release_now(self, step: Step) -> str:
         stage = self.stage
         run = stage.actions.dispatch("release")
-        _expect(run.outputs.get("outcome") == "opened", f"a release is opened, and the workflow said: {run.log}")
+        expect(run.outputs.get("outcome") == "opened", f"a release is opened, and the workflow said: {run.log}")
         number = run.outputs["pull-request"]
         step.details[f"The release's pull request #{number}"] = self._body(number)
         stage.review_and_merge(stage.gitops, int(number))
@@ -324,7 +324,7 @@ class Play:
     def _pin(self, action: str, *, reason: str, to: str = "previous") -> str:
         run = self.stage.actions.dispatch("pin", action=action, environment="prd", services=SERVICE, to=to, reason=reason)
         number = run.outputs["pull-request"]
-        _expect(bool(number), f"a pull request is opened, and the workflow said: {run.log}")
+        expect(bool(number), f"a pull request is opened, and the workflow said: {run.log}")
         self.stage.review_and_merge(self.stage.gitops, int(number))
         return number
 
@@ -332,14 +332,14 @@ class Play:
         """Nobody but a track's account and those that it grants may pull: prd has no business in develop's registry."""
         with self.progress.step(environment, "prd's nodes are refused develop's image") as step:
             came, said = self._pull_as("prd", self.built[environment, service])
-            _expect(not came, "prd has no grant on develop's repository, and its pull was let through")
+            expect(not came, "prd has no grant on develop's repository, and its pull was let through")
             step.produced = "403: no grant in develop's repository"
             step.log += said.splitlines()
 
     def _pulled(self, built: Built) -> None:
         with self.progress.step("prd", "prd's nodes pull that image from stg's registry") as step:
             came, said = self._pull_as("prd", built)
-            _expect(came, f"the repository's policy lets prd pull {built.reference}: {said}")
+            expect(came, f"the repository's policy lets prd pull {built.reference}: {said}")
             step.produced = f"{built.digest[:19]}… as {self._node_role('prd').rpartition('/')[2]}"
 
     def _pull_as(self, environment: str, built: Built) -> tuple[bool, str]:
@@ -392,7 +392,12 @@ def prepare(progress: Progress) -> None:
         step.produced = "buildah, skopeo, busybox"
 
 
-def _expect(true: bool, what: str) -> None:
+def expect(true: bool, what: str) -> None:
+    """Hold the play to what it expects.
+
+    Raises:
+        StageError: it did not come about.
+    """
     if not true:
         msg = f"expected: {what}"
         raise StageError(msg)
@@ -417,4 +422,4 @@ def _changed_inputs(before: Program, after: Program, type_: str, name: str) -> M
     return found.inputs
 
 
-__all__ = ["Play", "prepare"]
+__all__ = ["SERVICE", "WORKER", "Play", "expect", "prepare"]

@@ -238,18 +238,27 @@ class Ask:
         Raises:
             RealiseError: AWS's service model or the emulator refuses the parameters.
         """
+        client = self._held(service, operation, emulator, parameters)
+        try:
+            return cast("dict[str, Any]", getattr(client, operation)(**parameters))
+        except Exception as error:
+            # botocore makes its errors' types at run time: all of them say what was refused.
+            msg = f"{emulator or SERVED_BY[service]} refused {service}:{operation}: {error}"
+            raise RealiseError(msg) from error
+
+    def _held(self, service: str, operation: str, emulator: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 — boto3 makes its clients' types at run time
+        """The client for a call whose parameters hold to AWS's service model.
+
+        Raises:
+            RealiseError: they do not.
+        """
         where = emulator or SERVED_BY[service]
         client = self.emulators.client(service, self.place.account, self.place.region, emulator=where)
         found = shapes.faults(client.meta.service_model, client.meta.method_to_api_mapping[operation], parameters)
         if found:
             msg = f"AWS would refuse {service}:{operation}: {'; '.join(found)}"
             raise RealiseError(msg)
-        try:
-            return cast("dict[str, Any]", getattr(client, operation)(**parameters))
-        except Exception as error:
-            # botocore makes its errors' types at run time: all of them say what was refused.
-            msg = f"{where} refused {service}:{operation}: {error}"
-            raise RealiseError(msg) from error
+        return client
 
     def introduce_role(self, role_arn: str) -> None:
         """Make a role of ministack known to moto, whose services look it and its trust policy up there; once is enough."""
@@ -328,12 +337,7 @@ class _Trial(Ask):
     """An ask that holds calls to the service model and makes none."""
 
     def call(self, service: str, operation: str, *, emulator: str = "", **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 — as `Ask.call`
-        where = emulator or SERVED_BY[service]
-        client = self.emulators.client(service, self.place.account, self.place.region, emulator=where)
-        found = shapes.faults(client.meta.service_model, client.meta.method_to_api_mapping[operation], parameters)
-        if found:
-            msg = f"AWS would refuse {service}:{operation}: {'; '.join(found)}"
-            raise RealiseError(msg)
+        self._held(service, operation, emulator, parameters)
         raise _Enough
 
     def assumed_by(self, role_arn: str, service: str, source_arn: str) -> None:
@@ -345,6 +349,8 @@ class _Trial(Ask):
 
 def tried(row: Row, ask: Ask) -> Sequence[str]:
     """Why `row` would not make what is asked, without making it."""
+    if not ask.request.type.startswith("aws:") or ask.request.type.startswith("aws:eks/"):
+        return ()
     trial = _Trial(
         request=ask.request,
         place=ask.place,
@@ -355,8 +361,6 @@ def tried(row: Row, ask: Ask) -> Sequence[str]:
         lab=None,
         provider=ask.provider,
     )
-    if not ask.request.type.startswith("aws:") or ask.request.type.startswith("aws:eks/"):
-        return ()
     try:
         row.create(trial)
     except _Enough:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import grpc
-from google.protobuf import empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
 
 from rehearsal import schema
 from rehearsal.engine import wire
+from rehearsal.engine.package import Package
 from rehearsal.engine.plugins import Start
 
 _TYPE: Final = "eks:index:Cluster"
@@ -53,30 +53,19 @@ class _Asked:
         return sorted(key for key, value in self.values.items() if key not in self.read and value is not None)
 
 
-class Components(provider_pb2_grpc.ResourceProviderServicer):
+class Components(Package):
     """The provider `eks`, which only constructs components."""
 
     def __init__(self, start: Start, clusters: Kubeconfigs) -> None:
         """Serve the engine that asked."""
-        self._start, self._clusters = start, clusters
+        super().__init__("eks", start)
+        self._clusters = clusters
 
     # The protocol's own names and untyped messages.
 
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
         del request, context
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True, accept_outputs=True)
-
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi-eks"))
-
-    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "eks"}))
-
-    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return empty_pb2.Empty()
 
     def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
         del context
@@ -92,8 +81,9 @@ class Components(provider_pb2_grpc.ResourceProviderServicer):
 
     def Construct(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Register the component and its children with the engine's monitor."""
-        inputs = wire.plain(wire.read(request.inputs), self._start.folder)
-        faults = [f"{each.property}: {each.problem}" for each in schema.faults(request.type, wire.read(request.inputs))]
+        travelled = wire.read(request.inputs)
+        inputs = wire.plain(travelled, self._start.folder)
+        faults = [f"{each.property}: {each.problem}" for each in schema.faults(request.type, travelled)]
         if request.type != _TYPE:
             faults.append(f"the component is {request.type}: {_TYPE} is what stands in for pulumi_eks here")
         if faults:

@@ -15,8 +15,9 @@ from rehearsal.cloud.row import RealiseError
 from rehearsal.engine.cli import Outcome, Running, Step
 from rehearsal.engine.stage import EngineStage, State
 from rehearsal.lab.control_plane import UNPULLABLE
-from rehearsal.play import SERVICE, WORKER, Play
+from rehearsal.play import SERVICE, WORKER, Play, expect
 from rehearsal.program import Request
+from rehearsal.report import ENVIRONMENTS
 from rehearsal.stage import StageError
 
 COMMITS: Final = 20
@@ -27,6 +28,8 @@ TARGET_SECONDS: Final = 2.0
 ADDED: Final = "reports"
 _CUT_AFTER: Final = 60
 _EVERY: Final = 3
+_WAIT: Final = 120.0
+_LOOK_SECONDS: Final = 0.05
 _NEW_SERVICE: Final = f'    Service("{ADDED}", ServiceArgs(platform=platform, repository="{ADDED}", port=8080))\n'
 
 
@@ -133,7 +136,7 @@ class EnginePlay(Play):
             finally:
                 gone.set()
                 stage.meddler.before_create = _as_it_is
-            _expect(outcome.code != 0, "a killed engine does not end well")
+            expect(outcome.code != 0, "a killed engine does not end well")
             stage.engine.run("cancel", "--yes", stack=stack)
             step.produced = f"killed after {_CUT_AFTER} resources; its lock is cancelled"
 
@@ -154,9 +157,9 @@ class EnginePlay(Play):
                 outcome = stage.engine.up(stack, "--continue-on-error", check=False)
             finally:
                 stage.meddler.before_create = _as_it_is
-            _expect(outcome.code != 0, "an up with refused resources fails")
+            expect(outcome.code != 0, "an up with refused resources fails")
             said = [each for each in outcome.diagnostics if "Rate exceeded" in each]
-            _expect(bool(said), f"the refusals are shown, and shown was: {outcome.diagnostics}")
+            expect(bool(said), f"the refusals are shown, and shown was: {outcome.diagnostics}")
             step.produced = f"{len(said)} refusals, each shown with the resource's name"
             step.log += list(outcome.diagnostics)
 
@@ -171,7 +174,7 @@ class EnginePlay(Play):
             path = kube.path("apps/v1", "Deployment", SERVICE, SERVICE)
             change = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example.com/by-hand:1"}]
             kube.request("PATCH", path, change, content_type="application/json-patch+json")
-            _expect(stage.state("dev", SERVICE).images != before.images, "the change is there at first")
+            expect(stage.state("dev", SERVICE).images != before.images, "the change is there at first")
             seconds = stage.settled("dev", SERVICE, before.images[0])
             step.produced = f"taken back by self-heal after {seconds:.1f} s"
 
@@ -189,7 +192,7 @@ class EnginePlay(Play):
             )
             broken = stage.state("dev", SERVICE)
             self.states["with a broken manifest"] = [broken]
-            _expect(broken.running == before.running, f"as many pods run as before, and {broken.running} do")
+            expect(broken.running == before.running, f"as many pods run as before, and {broken.running} do")
             step.details["Argo CD's error"] = broken.message
             stage.host.put_file(stage.gitops, "dev", path, good, "Mend the overlay")
             seconds = stage.settled("dev", SERVICE, before.images[0])
@@ -210,7 +213,7 @@ class EnginePlay(Play):
             )
             waiting = stage.state("dev", SERVICE)
             self.states["with an image that is not there"] = [waiting]
-            _expect(self._old_pods(before.images) > 0, "pods of the image before go on")
+            expect(self._old_pods(before.images) > 0, "pods of the image before go on")
             step.details["Argo CD's tree of resources"] = self._tree()
             step.details["What the pods say"] = waiting.message
             stage.host.put_file(stage.gitops, "dev", path, good, "Name the image before")
@@ -240,7 +243,7 @@ class EnginePlay(Play):
     def timed(self) -> None:
         """Twenty commits to every environment's branch, one after another."""
         with self.progress.step("", f"{COMMITS} commits to every environment are timed, from commit to running") as step:
-            self.latencies = [self._timed(each) for each in ("dev", "stg", "prd")]
+            self.latencies = [self._timed(each) for each in ENVIRONMENTS]
             shown = [f"{each.environment} {each.median_synced:.2f} s (at most {max(each.synced):.2f})" for each in self.latencies]
             step.produced = f"Synced after {', '.join(shown)} at the median"
             slow = [each.environment for each in self.latencies if each.median_synced > TARGET_SECONDS]
@@ -267,7 +270,7 @@ class EnginePlay(Play):
                 return (sync.get("status"), sync.get("revision")) == ("Synced", commit)
 
             while not there():
-                _expect(time.monotonic() - began < _WAIT, f"Argo CD of {environment} syncs commit {commit[:12]}")
+                expect(time.monotonic() - began < _WAIT, f"Argo CD of {environment} syncs commit {commit[:12]}")
                 time.sleep(_LOOK_SECONDS)
             synced.append(time.monotonic() - began)
             stage.until(
@@ -289,8 +292,8 @@ class EnginePlay(Play):
             before = dict(stage.meddler.counts)
             outcome = stage.engine.up("dev", account=other, check=False)
             said = " ".join(outcome.diagnostics)
-            _expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
-            _expect(stage.meddler.counts == before, "nothing was asked of any provider")
+            expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
+            expect(stage.meddler.counts == before, "nothing was asked of any provider")
             step.produced = _first(next(line for each in outcome.diagnostics for line in each.splitlines() if other in line))
 
     def added_and_removed(self) -> None:
@@ -300,23 +303,23 @@ class EnginePlay(Play):
             self._catalogue(_NEW_SERVICE)
             outcome = stage.engine.up("dev")
             others = [each for each in outcome.steps if each.operation != "create"]
-            _expect(not others, f"only creates, and there were {_named(others)}")
+            expect(not others, f"only creates, and there were {_named(others)}")
             _own(outcome.steps)
             step.produced = _counts(outcome)
             stage.taken_over("dev")
         with self.progress.step("dev", "The sweep scaffolds its directory") as step:
             stage.sweep("develop")
             path = f"apps/{ADDED}/base/kustomization.yaml"
-            _expect(stage.host.read(stage.gitops, "dev", path) is not None, f"{path} is on dev")
+            expect(stage.host.read(stage.gitops, "dev", path) is not None, f"{path} is on dev")
             step.produced = self._subject("dev")
         with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
             self._catalogue("")
             outcome = stage.engine.up("dev")
             others = [each for each in outcome.steps if each.operation != "delete"]
-            _expect(not others, f"only deletes, and there were {_named(others)}")
+            expect(not others, f"only deletes, and there were {_named(others)}")
             _own(outcome.steps)
             namespace = stage.cluster("dev").kube.get("v1", "Namespace", ADDED)
-            _expect(namespace is None, f"its namespace is gone, and it is {(namespace or {}).get('status')}")
+            expect(namespace is None, f"its namespace is gone, and it is {(namespace or {}).get('status')}")
             step.produced = _counts(outcome)
             stage.taken_over("dev")
         self._unchanged("dev", "The preview after it shows no change")
@@ -330,7 +333,7 @@ class EnginePlay(Play):
             self._catalogue("")
             refused = stage.engine.up("stg", check=False)
             said = " ".join(refused.diagnostics)
-            _expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
+            expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
             repository = naming.repository("release", ADDED)
             (urn,) = [
                 each.urn
@@ -341,7 +344,7 @@ class EnginePlay(Play):
             outcome = stage.engine.up("stg")
             _own(outcome.steps)
             names = [each["repositoryName"] for each in stage.client("stg", "ecr").describe_repositories()["repositories"]]
-            _expect(repository in names, f"{repository} stays in ECR, and there are {names}")
+            expect(repository in names, f"{repository} stays in ECR, and there are {names}")
             step.details["What the refusal says"] = said
             step.produced = f"refused while protected; then {_counts(outcome)}, and {repository} is still in ECR"
             stage.taken_over("stg")
@@ -351,16 +354,16 @@ class EnginePlay(Play):
         stage = self.stage
         with self.progress.step("dev", "A refresh shows nothing while nothing has drifted") as step:
             outcome = stage.engine.run("refresh", "--preview-only", stack="dev")
-            _expect(not outcome.steps, f"no drift, and there was {_named(outcome.steps)}")
+            expect(not outcome.steps, f"no drift, and there was {_named(outcome.steps)}")
             step.produced = f"{outcome.kept} resources are as declared"
         with self.progress.step("dev", "What was changed by hand shows in a refresh, and the next up mends it") as step:
             touched = self._tamper()
             outcome = stage.engine.refresh("dev")
             shown = {each.name: each.operation for each in outcome.steps}
-            _expect({name: shown.get(name) for name in touched} == touched, f"drift of {touched} is shown, and shown was {shown}")
+            expect({name: shown.get(name) for name in touched} == touched, f"drift of {touched} is shown, and shown was {shown}")
             mended = stage.engine.up("dev")
             back = stage.engine.run("refresh", "--preview-only", stack="dev")
-            _expect(not back.steps, f"mended, and there was still {_named(back.steps)}")
+            expect(not back.steps, f"mended, and there was still {_named(back.steps)}")
             step.produced = f"{_named(outcome.steps)}; the up: {_counts(mended)}"
             stage.taken_over("dev")
 
@@ -379,17 +382,17 @@ class EnginePlay(Play):
     def torn_down(self) -> None:
         """Every environment is taken down as docs/tear-down.md says; what is retained on purpose stays."""
         stage = self.stage
-        for stack in ("dev", "stg", "prd"):
+        for stack in ENVIRONMENTS:
             with self.progress.step(stack, "`pulumi destroy` takes all of it down, Argo CD's applications first") as step:
                 self._unprotect(stack)
                 outcome = stage.engine.destroy(stack)
                 order = [each.type.rpartition(":")[2] for each in outcome.steps if each.operation == "delete"]
                 first, last = order.index("Application"), order.index("Release")
-                _expect(first < last, "Applications go before the charts")
+                expect(first < last, "Applications go before the charts")
                 left = self._left(stack)
-                _expect(not left, f"nothing is left but what is retained, and left are {left}")
+                expect(not left, f"nothing is left but what is retained, and left are {left}")
                 step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s"
-        _expect(stage.host.head(stage.gitops, "master") is not None, "the GitOps repository stays")
+        expect(stage.host.head(stage.gitops, "master") is not None, "the GitOps repository stays")
 
     def _unprotect(self, stack: str) -> None:
         """What a person does first: Pulumi's protection, and AWS's own."""
@@ -430,10 +433,6 @@ class EnginePlay(Play):
         (self.stage.engine.project / "services.py").write_text(kept + more, encoding="utf-8")
 
 
-_WAIT: Final = 120.0
-_LOOK_SECONDS: Final = 0.05
-
-
 def _as_it_is(request: Request) -> None:
     del request
 
@@ -446,12 +445,6 @@ def unchanged(outcome: Outcome) -> None:
     """
     if outcome.steps:
         msg = f"a preview of {outcome.stack} right after an up shows {_named(outcome.steps)}: a diff that never ends"
-        raise StageError(msg)
-
-
-def _expect(true: bool, what: str) -> None:
-    if not true:
-        msg = f"expected: {what}"
         raise StageError(msg)
 
 
@@ -470,7 +463,7 @@ def _named(steps: Sequence[Step]) -> str:
 def _own(steps: Sequence[Step]) -> None:
     """Every step is about the service that came or went."""
     others = [each for each in steps if ADDED not in each.urn]
-    _expect(not others, f"only {ADDED}'s own resources are touched, and there was {_named(others)}")
+    expect(not others, f"only {ADDED}'s own resources are touched, and there was {_named(others)}")
 
 
 def _with_tag(content: bytes, tag: str) -> bytes:

@@ -5,22 +5,23 @@ AWS's service models or the API server refuse. What has been made is read back, 
 providers that bridge Terraform do: what an API hands back otherwise than it was declared differs at every preview here too.
 """
 
-import importlib.metadata
+import contextlib
 import json
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from rehearsal import schema
 from rehearsal.cloud.declared import reduced
 from rehearsal.cloud.row import Place, RealiseError, Where, same
 from rehearsal.engine import wire
+from rehearsal.engine.package import Package
 from rehearsal.engine.plugins import Start
 from rehearsal.program import Created, Request
 
@@ -78,15 +79,13 @@ class Meddler:
             self.counts[operation] = self.counts.get(operation, 0) + 1
 
 
-_DISTRIBUTION: Final = "pulumi-{package}"
-
-
-class Provider(provider_pb2_grpc.ResourceProviderServicer):
+class Provider(Package):
     """One configured provider of a package."""
 
     def __init__(self, package: str, start: Start, realm: Realm, meddler: Meddler) -> None:
         """Serve `package` (aws, github, kubernetes) for the engine that asked."""
-        self._package, self._start, self._realm, self._meddler = package, start, realm, meddler
+        super().__init__(package, start)
+        self._realm, self._meddler = realm, meddler
         self._config: dict[str, Any] = {}
         self._stack = ""
 
@@ -95,18 +94,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
         del request, context
         return provider_pb2.ProviderHandshakeResponse()
-
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return plugin_pb2.PluginInfo(version=importlib.metadata.version(_DISTRIBUTION.format(package=self._package)))
-
-    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": self._package}))
-
-    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102, N802
-        del request, context
-        return empty_pb2.Empty()
 
     def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Hold the provider's configuration to its class."""
@@ -135,11 +122,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Answer a function of the package."""
-        try:
+        with _told(context):
             answer = self._realm.call(self._stack, request.tok, self._plain(request.args), where=self._where())
-        except RealiseError as error:
-            context.abort(grpc.StatusCode.UNKNOWN, str(error))
-            raise
         # A keyword of Python's, which the stubs know no way around.
         named: dict[str, Any] = {"return": wire.write(answer)}
         return provider_pb2.InvokeResponse(**named)
@@ -147,9 +131,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Check(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Refuse what cannot be made as declared, before anything is."""
         del context
-        inputs = self._plain(request.news)
+        news = wire.read(request.news)
+        inputs = wire.plain(news, self._start.folder)
         asked = self._request(request.urn, inputs)
-        failures = [_failure(each) for each in schema.faults(asked.type, wire.read(request.news))]
+        # As they travel: what is secret is not shown in a fault.
+        failures = [_failure(each) for each in schema.faults(asked.type, news)]
         if not failures and not wire.has_unknown([inputs, self._config]):
             refused = self._realm.check(asked, where=self._where())
             failures = [provider_pb2.CheckFailure(property="", reason=each) for each in refused]
@@ -204,7 +190,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._meddler.count("update")
             changed = self._realm.update(asked, request.id, self._plain(request.old_inputs), where=self._where())
             # What an update does not speak of is as it was.
-            kept = {key: value for key, value in wire.read(request.olds).items() if key not in wire.read(request.old_inputs)}
+            declared = wire.read(request.old_inputs)
+            kept = {key: value for key, value in wire.read(request.olds).items() if key not in declared}
             outputs = Created(id=request.id, outputs={**kept, **changed.outputs})
             state = self._state(asked, outputs, news)
         return provider_pb2.UpdateResponse(properties=wire.write(state))
@@ -266,21 +253,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return {**_merged(_whole(created.outputs), news), **_whole(otherwise)}
 
 
-class _told:  # noqa: N801 — reads as a statement
-    """Tells the engine what went wrong, in its own words."""
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RealiseError):
-            self._context.abort(grpc.StatusCode.UNKNOWN, str(error))
-        if isinstance(error, Exception) and str(error):
-            # A fault of the stand-in's own: with the way to it. (What `abort` itself raises says nothing.)
-            self._context.abort(grpc.StatusCode.INTERNAL, "".join(traceback.format_exception(error)))
+@contextlib.contextmanager
+def _told(context: grpc.ServicerContext) -> Generator[None]:
+    """Tell the engine what went wrong, in its own words."""
+    try:
+        yield
+    except RealiseError as error:
+        context.abort(grpc.StatusCode.UNKNOWN, str(error))
+    except Exception as error:
+        # What `abort` itself raises says nothing, and has told already.
+        if str(error):
+            # A fault of the stand-in's own: with the way to it.
+            context.abort(grpc.StatusCode.INTERNAL, "".join(traceback.format_exception(error)))
+        raise
 
 
 def _failure(fault: schema.Fault) -> Any:  # noqa: ANN401 — untyped messages

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
 import urllib3
@@ -17,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 from components import naming
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind
-from rehearsal.engine import construct, language, provider
+from rehearsal.engine import provider, served
 from rehearsal.engine.cli import Engine, Outcome
 from rehearsal.engine.plugins import Broker
 from rehearsal.lab import bindings
@@ -25,9 +24,9 @@ from rehearsal.lab.argocd import NAMESPACE
 from rehearsal.lab.build import Binaries
 from rehearsal.lab.clusters import Clusters, LabCluster
 from rehearsal.program import Program
+from rehearsal.report import ENVIRONMENTS
 from rehearsal.stage import STACKS, Stage, StageError
 
-PACKAGES: Final = ("aws", "github", "kubernetes")
 _WAIT_SECONDS: Final = 60.0
 _SAMPLE_SECONDS: Final = 2.0
 # Often enough for what is told in tenths of seconds; every look is four requests.
@@ -93,14 +92,9 @@ class EngineStage(Stage):
 
     def __enter__(self) -> Self:
         """Start every part; the control planes go on starting."""
-        # Dataclass and super(): the parent's own frame.
-        Stage.__enter__(self)
+        super().__enter__()
         try:
-            plugins = {
-                **{f"pulumi-resource-{each}": provider.serve(each, self.world, self.meddler) for each in PACKAGES},
-                "pulumi-resource-eks": construct.serve(self.clusters),
-                "pulumi-language-python": language.serve,
-            }
+            plugins = served.plugins(self.world, self.meddler, self.clusters)
             broker = self._stack.enter_context(Broker(folder=self.folder / "plugins", plugins=plugins))
             accounts = {name: each.environment.account for name, each in self.settings.items()}
             self.engine = Engine(
@@ -114,13 +108,9 @@ class EngineStage(Stage):
             self._stack.callback(sampler.join)
             self._stack.callback(self._over.set)
         except BaseException:
-            Stage.__exit__(self, None, None, None)
+            self.__exit__(None, None, None)
             raise
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop every part."""
-        Stage.__exit__(self, kind, error, trace)
 
     def _make_world(self, stack: ExitStack) -> CloudWorld:
         self.clusters = stack.enter_context(Clusters(self.binaries, self.folder / "clusters", self.emulators, self.say))
@@ -210,7 +200,7 @@ class EngineStage(Stage):
         """Every service of every environment whose cluster runs."""
         return [
             self.state(name, service)
-            for name in ("dev", "stg", "prd")
+            for name in ENVIRONMENTS
             if self.clusters.find(naming.cluster(name, self.settings[name].active_colour)) is not None
             for service in self.services(name)
         ]
