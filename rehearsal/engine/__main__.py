@@ -1,14 +1,12 @@
 """`make e2e`: builds the lab, plays the day under the real engine and real Argo CD, and writes out/e2e.html."""
 
 import argparse
+import functools
 import subprocess
 import sys
-import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
-
-from rich.console import Console
 
 from benchmarks import engine as benchmark
 from components.settings import SettingsError
@@ -22,14 +20,24 @@ from rehearsal.lab.build import Binaries, BuildError, build
 from rehearsal.play import prepare
 from rehearsal.program import ROOT, ProgramError
 from rehearsal.progress import Progress
-from rehearsal.report import Findings, Lab, gather, write_report
+from rehearsal.report import Findings, Lab, gather
+from rehearsal.show import show
 from rehearsal.stage import StageError
 
-_LOG_WIDTH: Final = 160
 _PACKAGES: Final = {"redis-server": "redis-server", "git": "git", "unshare": "util-linux", "ip": "iproute2"}
 _TAIL_LINES: Final = 40
 _MEMORY_LIMIT: Final = 10 * 2**30
 """The issue's limit, in bytes."""
+_KNOWN: Final = (
+    BuildError,
+    EngineError,
+    ProgramError,
+    SchemaMissingError,
+    SettingsError,
+    StageError,
+    ToolError,
+    namespace.NamespaceError,
+)
 
 
 def main() -> int:
@@ -38,41 +46,16 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=ROOT / "out" / "e2e.html", help="where the report goes")
     parser.add_argument("--no-measure", action="store_true", help="leave out how long the engine takes for 2 and 40 services")
     asked = parser.parse_args()
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # A log has no edge to fold at.
-        console = Console(highlight=False, width=_LOG_WIDTH)
-    failure = ""
-    progress = Progress(console)
-    findings = Findings()
-    try:
-        if not namespace.inside():
-            _prepare(progress)
-            # What is missing has come through the network by now; from here on there is none.
-            namespace.enter("rehearsal.engine", sys.argv[1:])
-        with progress, ExitStack() as stack:
-            _play(progress, stack, build(progress.say), findings, measured=not asked.no_measure)
-    except (
-        BuildError,
-        EngineError,
-        ProgramError,
-        SchemaMissingError,
-        SettingsError,
-        StageError,
-        ToolError,
-        namespace.NamespaceError,
-    ) as error:
-        failure = str(error)
-    except Exception:  # noqa: BLE001 — whatever it is, the report says it and the exit status is 1
-        failure = traceback.format_exc()
-    console.print()
-    console.print(progress.table())
-    write_report(asked.report, progress.steps, findings, failure)
-    console.print(f"\nreport: {asked.report.relative_to(ROOT) if asked.report.is_relative_to(ROOT) else asked.report}")
-    if failure:
-        console.print("\n[red]The play failed.[/]")
-        console.print(failure, markup=False)
-    return 1 if failure else 0
+    return show(asked.report, "The play failed.", _KNOWN, functools.partial(_perform, measured=not asked.no_measure))
+
+
+def _perform(progress: Progress, findings: Findings, *, measured: bool) -> None:
+    if not namespace.inside():
+        _prepare(progress)
+        # What is missing has come through the network by now; from here on there is none.
+        namespace.enter("rehearsal.engine", sys.argv[1:])
+    with progress, ExitStack() as stack:
+        _play(progress, stack, build(progress.say), findings, measured=measured)
 
 
 def _prepare(progress: Progress) -> None:
