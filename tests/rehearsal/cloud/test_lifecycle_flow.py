@@ -2,23 +2,21 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from components import image_hook
-from rehearsal.cloud import CloudWorld, Emulators, Place, RealiseError, bootstrap, place_of
+from rehearsal.cloud import CloudWorld, Emulators, Place, RealiseError
 from rehearsal.cloud.row import same
 from rehearsal.cloud.rows import builds, flow, github
 from rehearsal.githost import GitHost, WebhookProxy
-from rehearsal.program import Request, evaluate, stack_config
 from tests.rehearsal.cloud.kit import DIGEST, REGION, Accounts, write_archives
+from tests.rehearsal.cloud.standing import STACKS, Standing, Thing, new_accounts, places, realised, request_of
 
-# The gitops repository is declared where it is made first.
-STACKS: Final[Mapping[str, str]] = {"prd": "example.com", "dev": "dev.example.com", "stg": "stg.example.com"}
 ROWS: Final = {**flow.ROWS, **builds.ROWS, **github.ROWS}
 REPOSITORY: Final = "github:index/repository:Repository"
 DEFAULT_BRANCH: Final = "github:index/branchDefault:BranchDefault"
@@ -41,80 +39,24 @@ UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thing:
-    """A realised resource."""
-
-    request: Request
-    id: str
-
-    def __str__(self) -> str:
-        """As a person would speak of it."""
-        return f"{self.request.type} {self.request.name} of {self.request.stack}"
-
-
 @dataclass(kw_only=True)
-class Standing:
-    """Three stacks, realised in accounts of their own."""
+class Hosted(Standing):
+    """With what stands in for GitHub."""
 
-    world: CloudWorld
-    emulators: Emulators
     host: GitHost
-    things: Sequence[Thing] = field(default_factory=list[Thing])
-
-    def of(self, type_: str) -> list[Thing]:
-        """Those of a type."""
-        found = [each for each in self.things if each.request.type == type_]
-        assert found, f"no {type_} is declared"
-        return found
-
-    def read(self, thing: Thing) -> Mapping[str, Any] | None:
-        """What stands there."""
-        return self.world.read(thing.request, thing.id)
-
-    def client(self, stack: str, service: str) -> Any:  # noqa: ANN401 — boto3 makes its clients' types at run time
-        """A client in a stack's account."""
-        place = self.world.place(stack)
-        return self.emulators.client(service, place.account, place.region)
-
-
-def _accounts(stack: str, moved: Mapping[str, str]) -> dict[str, object]:
-    """The stack's configuration, with other accounts."""
-    found: dict[str, object] = {}
-    for key, value in stack_config(stack).items():
-        text = value
-        for old, new in moved.items():
-            text = text.replace(old, new)
-        found[key] = text
-    return found
 
 
 @pytest.fixture(scope="module")
-def standing(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def standing(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     """The three stacks, as declared."""
-    moved = {place_of(stack).account: next(accounts) for stack in STACKS}
-    places = {stack: Place(account=moved[place_of(stack).account], region=REGION) for stack in STACKS}
+    moved = new_accounts(accounts)
     # Nothing leaves this machine: a delivery finds nobody.
     proxy = WebhookProxy(url="http://127.0.0.1:1", bundle="")
     folder = tmp_path_factory.mktemp("githost")
     with pytest.MonkeyPatch.context() as patch, GitHost(folder, webhook_proxy=proxy) as host:
         patch.setattr(image_hook, "ARCHIVES", write_archives(tmp_path_factory.mktemp("dist")))
-        world = CloudWorld(emulators, github=host, places=places)
-        inputs: dict[tuple[str, str, str], Request] = {}
-        for stack, zone in STACKS.items():
-            bootstrap(emulators, places[stack], zone=zone, secrets={})
-            program = evaluate(stack, config=_accounts(stack, moved), world=world)
-            inputs |= {
-                (stack, each.type, each.name): _request(stack, each.type, each.name, each.inputs) for each in program.resources
-            }
-        things = [
-            Thing(request=inputs[each.stack, each.type, each.name], id=each.id) for each in world.realised if each.type in ROWS
-        ]
-        yield Standing(world=world, emulators=emulators, host=host, things=things)
-
-
-def _request(stack: str, type_: str, name: str, inputs: Mapping[str, Any]) -> Request:
-    return Request(stack=stack, type=type_, name=name, inputs=dict(inputs), custom=True, parent="")
+        world = CloudWorld(emulators, github=host, places=places(moved))
+        yield Hosted(world=world, emulators=emulators, host=host, things=realised(world, moved, ROWS))
 
 
 def test_every_row_reads_and_deletes() -> None:
@@ -122,7 +64,7 @@ def test_every_row_reads_and_deletes() -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_what_was_declared_is_what_is_read(standing: Standing, type_: str) -> None:
+def test_what_was_declared_is_what_is_read(standing: Hosted, type_: str) -> None:
     for thing in standing.of(type_):
         found = standing.read(thing)
         assert found is not None, thing
@@ -134,7 +76,7 @@ def test_what_was_declared_is_what_is_read(standing: Standing, type_: str) -> No
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_an_import_reads_the_same_and_no_defaults(standing: Standing, type_: str) -> None:
+def test_an_import_reads_the_same_and_no_defaults(standing: Hosted, type_: str) -> None:
     outputs = {key for thing in standing.of(type_) for key in (standing.read(thing) or {}) if key not in thing.request.inputs}
     for thing in standing.of(type_):
         found = standing.world.read(replace(thing.request, inputs={}), thing.id)
@@ -254,7 +196,7 @@ class Changed:
 
 
 @pytest.fixture(scope="module")
-def changed(standing: Standing) -> Changed:
+def changed(standing: Hosted) -> Changed:
     """One resource of each type is changed, and changed back."""
     before = {str(each): standing.read(each) for each in standing.things}
     things = {type_: standing.of(type_)[0] for type_ in CHANGES}
@@ -301,7 +243,7 @@ def test_what_is_changed_back_is_as_it_was(changed: Changed) -> None:
     assert {key for key, value in changed.back.items() if not same(changed.before[key], value)} == set()
 
 
-def test_a_function_gets_another_archive_and_another_machine_under_its_arn(standing: Standing, tmp_path: Path) -> None:
+def test_a_function_gets_another_archive_and_another_machine_under_its_arn(standing: Hosted, tmp_path: Path) -> None:
     thing = standing.of("aws:lambda/function:Function")[0]
     archive = tmp_path / "other.zip"
     with zipfile.ZipFile(archive, "w") as opened:
@@ -323,7 +265,7 @@ def test_a_function_gets_another_archive_and_another_machine_under_its_arn(stand
     assert standing.read(thing) == before
 
 
-def test_the_default_branch_is_renamed(standing: Standing) -> None:
+def test_the_default_branch_is_renamed(standing: Hosted) -> None:
     (thing,) = standing.of(DEFAULT_BRANCH)
     new = replace(thing.request, inputs={**thing.request.inputs, "branch": "trunk"})
     standing.world.update(new, thing.id, thing.request.inputs)
@@ -332,7 +274,7 @@ def test_the_default_branch_is_renamed(standing: Standing) -> None:
     assert (standing.read(thing) or {})["branch"] == thing.request.inputs["branch"]
 
 
-def test_what_a_person_changes_is_read(standing: Standing) -> None:
+def test_what_a_person_changes_is_read(standing: Hosted) -> None:
     queue = standing.of("aws:sqs/queue:Queue")[0]
     sqs = standing.client(queue.request.stack, "sqs")
     sqs.set_queue_attributes(QueueUrl=queue.id, Attributes={"VisibilityTimeout": "77"})
@@ -342,7 +284,7 @@ def test_what_a_person_changes_is_read(standing: Standing) -> None:
     assert (standing.read(repository) or {})["hasWiki"] is True
     standing.host.edit_repository("example-org/gitops", {"has_wiki": False})
     ids = [each.id for each in standing.of("aws:cloudwatch/eventTarget:EventTarget")]
-    bare = _request("dev", "aws:cloudwatch/eventTarget:EventTarget", "x", {})
+    bare = request_of("dev", "aws:cloudwatch/eventTarget:EventTarget", "x", {})
     assert standing.world.read(bare, ids[0].replace("-images", "/images")) == standing.world.read(bare, ids[0]) is not None
 
 
@@ -359,7 +301,7 @@ class Lone:
 
     def make(self, type_: str, **inputs: Any) -> Thing:  # noqa: ANN401 — JSON
         """A resource."""
-        request = _request("dev", type_, "thing", inputs)
+        request = request_of("dev", type_, "thing", inputs)
         return Thing(request=request, id=self.world.create(request).id)
 
     def drop(self, thing: Thing) -> None:
@@ -466,7 +408,7 @@ def test_a_name_that_is_taken_is_refused(lone: Lone) -> None:
             lone.make(type_, **inputs)
 
 
-def test_a_queue_has_one_mapping_to_a_function(standing: Standing) -> None:
+def test_a_queue_has_one_mapping_to_a_function(standing: Hosted) -> None:
     thing = standing.of("aws:lambda/eventSourceMapping:EventSourceMapping")[0]
     with pytest.raises(RealiseError, match=rf"ResourceConflictException.*{thing.id}"):
         standing.world.create(thing.request)
@@ -500,7 +442,7 @@ def test_a_webhook_that_is_not_active_hears_of_no_push(lone: Lone) -> None:
 
 
 @pytest.fixture(scope="module")
-def taken_down(standing: Standing) -> Standing:
+def taken_down(standing: Hosted) -> Standing:
     """Everything is taken away, the last first."""
     for thing in reversed(standing.things):
         standing.world.delete(thing.request, thing.id)
@@ -508,7 +450,7 @@ def taken_down(standing: Standing) -> Standing:
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_what_is_taken_away_is_gone(taken_down: Standing, type_: str) -> None:
+def test_what_is_taken_away_is_gone(taken_down: Hosted, type_: str) -> None:
     found = [taken_down.read(each) for each in taken_down.of(type_)]
     match type_:
         case t if t == REPOSITORY:
@@ -539,7 +481,7 @@ EMPTY: Final = (
 )
 
 
-def test_nothing_is_left_in_the_accounts(taken_down: Standing) -> None:
+def test_nothing_is_left_in_the_accounts(taken_down: Hosted) -> None:
     left = {
         f"{stack} {operation}": json.dumps(found, default=str)
         for stack in STACKS

@@ -3,21 +3,20 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
 from components import image_hook
-from rehearsal.cloud import MOTO, CloudWorld, Emulators, Place, RealiseError, bootstrap, place_of
+from rehearsal.cloud import MOTO, CloudWorld, Emulators, Place, RealiseError, bootstrap
 from rehearsal.cloud.declared import reduced
 from rehearsal.cloud.row import same
 from rehearsal.cloud.rows import edge, identity, network
-from rehearsal.program import Request, evaluate, stack_config
 from tests.rehearsal.cloud.kit import REGION, Accounts, write_archives
+from tests.rehearsal.cloud.standing import STACKS, Standing, Thing, new_accounts, places, realised, request_of
 
-STACKS: Final[Mapping[str, str]] = {"prd": "example.com", "dev": "dev.example.com", "stg": "stg.example.com"}
 ROWS: Final = {**network.ROWS, **identity.ROWS, **edge.ROWS}
 
 CERTIFICATE: Final = "aws:acm/certificate:Certificate"
@@ -74,49 +73,24 @@ DEFAULTS: Final = {
 COUNTERS: Final = {"latestVersion", "version"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thing:
-    """A realised resource."""
-
-    request: Request
-    id: str
-
-    def __str__(self) -> str:
-        """As a person would speak of it."""
-        return f"{self.request.type} {self.request.name} of {self.request.stack}"
-
-    def other(self, **inputs: Any) -> "Thing":  # noqa: ANN401 — JSON
-        """The same, declared otherwise; None is not declared."""
-        changed = {key: value for key, value in {**self.request.inputs, **inputs}.items() if value is not None}
-        return replace(self, request=replace(self.request, inputs=changed))
+def other(thing: Thing, **inputs: Any) -> Thing:  # noqa: ANN401 — JSON
+    """The same, declared otherwise; None is not declared."""
+    changed = {key: value for key, value in {**thing.request.inputs, **inputs}.items() if value is not None}
+    return replace(thing, request=replace(thing.request, inputs=changed))
 
 
 @dataclass(kw_only=True)
-class Standing:
-    """Stacks, realised in accounts of their own."""
-
-    world: CloudWorld
-    emulators: Emulators
-    things: Sequence[Thing] = field(default_factory=list[Thing])
-
-    def of(self, type_: str) -> list[Thing]:
-        """Those of a type."""
-        found = [each for each in self.things if each.request.type == type_]
-        assert found, f"no {type_} is declared"
-        return found
+class Changeable(Standing):
+    """What can be made, changed and taken away."""
 
     def make(self, type_: str, **inputs: Any) -> Thing:  # noqa: ANN401 — JSON
         """A resource of the dev stack."""
-        request = _request("dev", type_, "thing", inputs)
+        request = request_of("dev", type_, "thing", inputs)
         return Thing(request=request, id=self.world.create(request).id)
-
-    def read(self, thing: Thing) -> Mapping[str, Any] | None:
-        """What stands there."""
-        return self.world.read(thing.request, thing.id)
 
     def change(self, thing: Thing, **inputs: Any) -> Thing:  # noqa: ANN401 — JSON
         """Change it."""
-        new = thing.other(**inputs)
+        new = other(thing, **inputs)
         assert self.world.update(new.request, thing.id, thing.request.inputs).id == thing.id
         return new
 
@@ -124,62 +98,31 @@ class Standing:
         """Take it away."""
         self.world.delete(thing.request, thing.id)
 
-    def client(self, stack: str, service: str, emulator: str = "") -> Any:  # noqa: ANN401 — boto3 makes its clients' types at run time
-        """A client in a stack's account."""
-        place = self.world.place(stack)
-        return self.emulators.client(service, place.account, place.region, emulator=emulator)
-
-
-def _request(stack: str, type_: str, name: str, inputs: Mapping[str, Any]) -> Request:
-    return Request(stack=stack, type=type_, name=name, inputs=dict(inputs), custom=True, parent="")
-
-
-def _moved(stack: str, accounts: Mapping[str, str]) -> dict[str, object]:
-    """The stack's configuration, with other accounts."""
-    found: dict[str, object] = {}
-    for key, value in stack_config(stack).items():
-        text = value
-        for old, new in accounts.items():
-            text = text.replace(old, new)
-        found[key] = text
-    return found
-
 
 @pytest.fixture(scope="module")
-def standing(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def standing(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changeable]:
     """The three stacks, as declared."""
-    moved = {place_of(stack).account: next(accounts) for stack in STACKS}
-    places = {stack: Place(account=moved[place_of(stack).account], region=REGION) for stack in STACKS}
+    moved = new_accounts(accounts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_hook, "ARCHIVES", write_archives(tmp_path_factory.mktemp("dist")))
         # Nothing that is asked to go here is about to be let go.
         patch.setattr(network, "PATIENCE_SECONDS", 0)
-        world = CloudWorld(emulators, places=places)
-        requests: dict[tuple[str, str, str], Request] = {}
-        for stack, zone in STACKS.items():
-            bootstrap(emulators, places[stack], zone=zone, secrets={})
-            program = evaluate(stack, config=_moved(stack, moved), world=world)
-            requests |= {
-                (stack, each.type, each.name): _request(stack, each.type, each.name, each.inputs) for each in program.resources
-            }
-        things = [
-            Thing(request=requests[each.stack, each.type, each.name], id=each.id) for each in world.realised if each.type in ROWS
-        ]
-        yield Standing(world=world, emulators=emulators, things=things)
+        world = CloudWorld(emulators, places=places(moved))
+        yield Changeable(world=world, emulators=emulators, things=realised(world, moved, ROWS))
 
 
 @pytest.fixture(scope="module")
-def before(standing: Standing) -> Mapping[str, Mapping[str, Any] | None]:
+def before(standing: Changeable) -> Mapping[str, Mapping[str, Any] | None]:
     """What is read of everything as it was made."""
     return {str(each): standing.read(each) for each in standing.things}
 
 
 @pytest.fixture
-def lone(emulators: Emulators, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> Standing:
+def lone(emulators: Emulators, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> Changeable:
     """An account in which nothing stands."""
     monkeypatch.setattr(network, "PATIENCE_SECONDS", 0)
     place = Place(account=next(accounts), region=REGION)
-    return Standing(world=CloudWorld(emulators, places={"dev": place}), emulators=emulators)
+    return Changeable(world=CloudWorld(emulators, places={"dev": place}), emulators=emulators)
 
 
 def test_every_row_reads_and_deletes() -> None:
@@ -187,7 +130,7 @@ def test_every_row_reads_and_deletes() -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_what_was_declared_is_what_is_read(standing: Standing, before: Mapping[str, Any], type_: str) -> None:
+def test_what_was_declared_is_what_is_read(standing: Changeable, before: Mapping[str, Any], type_: str) -> None:
     unread: set[tuple[str, str]] = set()
     for thing in standing.of(type_):
         found, declared = before[str(thing)], thing.request.inputs
@@ -199,7 +142,7 @@ def test_what_was_declared_is_what_is_read(standing: Standing, before: Mapping[s
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_an_import_reads_the_same_and_no_defaults(standing: Standing, before: Mapping[str, Any], type_: str) -> None:
+def test_an_import_reads_the_same_and_no_defaults(standing: Changeable, before: Mapping[str, Any], type_: str) -> None:
     missing: set[tuple[str, str]] = set()
     for thing in standing.of(type_):
         known, declared = before[str(thing)], thing.request.inputs
@@ -304,12 +247,12 @@ class Changed:
 
 
 @pytest.fixture(scope="module")
-def changed(standing: Standing, before: Mapping[str, Any]) -> Changed:
+def changed(standing: Changeable, before: Mapping[str, Any]) -> Changed:
     """One resource of each type is changed, and changed back."""
     things = {type_: _first(standing, type_) for type_ in CHANGES}
     new: dict[str, Thing] = {}
     for type_, each in things.items():
-        made = each.other(**CHANGES[type_])
+        made = other(each, **CHANGES[type_])
         outputs = standing.world.update(made.request, each.id, each.request.inputs).outputs
         # What others hold on to stays: `create` gave these, `read` gives them still. (A record's name, but for its dot.)
         kept = ("arn", "vpcId", "zoneId", "fqdn" if type_ == RECORD else "name")
@@ -322,7 +265,7 @@ def changed(standing: Standing, before: Mapping[str, Any]) -> Changed:
     return Changed(after=after, back=back, things=things)
 
 
-def _first(standing: Standing, type_: str) -> Thing:
+def _first(standing: Changeable, type_: str) -> Thing:
     if type_ == RECORD:
         return next(each for each in standing.of(type_) if "records" in each.request.inputs)
     if type_ == LISTENER:
@@ -345,7 +288,7 @@ def test_no_change_that_is_shown_is_one_that_replaces() -> None:
 @pytest.mark.parametrize("type_", sorted(CHANGES))
 def test_a_change_is_what_is_read_then_and_nothing_else_is(changed: Changed, before: Mapping[str, Any], type_: str) -> None:
     thing = changed.things[type_]
-    old, found, new = before[str(thing)], changed.after[str(thing)], thing.other(**CHANGES[type_]).request.inputs
+    old, found, new = before[str(thing)], changed.after[str(thing)], other(thing, **CHANGES[type_]).request.inputs
     readable = {key for key in {*new, *CHANGES[type_]} if (type_, key) not in UNREADABLE}
     assert {key: found.get(key) for key in readable if not same(new.get(key), found.get(key))} == {}
     others = {*old, *found} - CHANGES[type_].keys() - COUNTERS
@@ -362,7 +305,7 @@ def test_what_is_changed_back_is_as_it_was(changed: Changed, before: Mapping[str
         assert {name for name in before[key] if name not in COUNTERS and not same(before[key][name], value[name])} == set(), key
 
 
-def test_weights_move_from_one_target_group_to_another(standing: Standing) -> None:
+def test_weights_move_from_one_target_group_to_another(standing: Changeable) -> None:
     rule, groups = standing.of(RULE)[0], [each.id for each in standing.of(TARGETS) if each.request.stack == "prd"]
     weights = [{"arn": arn, "weight": weight} for arn, weight in zip(groups, (90.0, 10.0), strict=True)]
     forward = {"targetGroups": weights, "stickiness": {"enabled": True, "duration": 60.0}}
@@ -375,7 +318,7 @@ def test_weights_move_from_one_target_group_to_another(standing: Standing) -> No
     assert same((standing.read(rule) or {})["actions"], rule.request.inputs["actions"])
 
 
-def test_a_balancer_moves_to_other_subnets_and_groups(standing: Standing) -> None:
+def test_a_balancer_moves_to_other_subnets_and_groups(standing: Changeable) -> None:
     balancer, groups = standing.of(BALANCER)[0], [each.id for each in standing.of(GROUP) if each.request.stack == "prd"]
     fewer = sorted(balancer.request.inputs["subnets"])[:2]
     new = standing.change(balancer, subnets=fewer, securityGroups=groups)
@@ -385,7 +328,7 @@ def test_a_balancer_moves_to_other_subnets_and_groups(standing: Standing) -> Non
     assert same((standing.read(balancer) or {})["subnets"], balancer.request.inputs["subnets"])
 
 
-def test_routes_come_go_and_turn(standing: Standing) -> None:
+def test_routes_come_go_and_turn(standing: Changeable) -> None:
     public, private = (
         next(each for each in standing.of(TABLE) if each.request.stack == "prd" and key in each.request.inputs["routes"][0])
         for key in ("gatewayId", "natGatewayId")
@@ -399,7 +342,7 @@ def test_routes_come_go_and_turn(standing: Standing) -> None:
     assert same((standing.read(public) or {})["routes"], [out])
 
 
-def test_an_association_turns_to_another_table_under_its_id(standing: Standing) -> None:
+def test_an_association_turns_to_another_table_under_its_id(standing: Changeable) -> None:
     association = standing.of(ASSOCIATION)[0]
     here = {each.id: each for each in standing.of(TABLE) if each.request.stack == association.request.stack}
     other = next(each for each in here if each != association.request.inputs["routeTableId"])
@@ -409,7 +352,7 @@ def test_an_association_turns_to_another_table_under_its_id(standing: Standing) 
     assert standing.read(association) == association.request.inputs
 
 
-def test_endpoints_serve_other_tables_and_groups(standing: Standing) -> None:
+def test_endpoints_serve_other_tables_and_groups(standing: Changeable) -> None:
     by_table = next(each for each in standing.of(ENDPOINT) if "routeTableIds" in each.request.inputs)
     stack = by_table.request.stack
     tables = sorted(by_table.request.inputs["routeTableIds"])
@@ -438,7 +381,7 @@ def test_endpoints_serve_other_tables_and_groups(standing: Standing) -> None:
         standing.change(inside, privateDnsEnabled=False)
 
 
-def test_what_a_person_changes_is_read(standing: Standing) -> None:
+def test_what_a_person_changes_is_read(standing: Changeable) -> None:
     group = next(each for each in standing.of(GROUP) if len(each.request.inputs["ingress"]) > 1)
     first, second = group.request.inputs["ingress"]
     ec2 = standing.client(group.request.stack, "ec2")
@@ -447,14 +390,14 @@ def test_what_a_person_changes_is_read(standing: Standing) -> None:
     hole = {"protocol": "tcp", "fromPort": 22, "toPort": 22, "cidrBlocks": ["0.0.0.0/0"]}
     assert (standing.read(group) or {})["ingress"] == [first, second, hole]
     # The next `up` after a refresh sees it among what was.
-    drifted = group.other(ingress=[first, second, hole])
+    drifted = other(group, ingress=[first, second, hole])
     standing.world.update(group.request, group.id, drifted.request.inputs)
     assert (standing.read(group) or {})["ingress"] == [first, second]
     alias = next(each for each in standing.of(RECORD) if "aliases" in each.request.inputs)
     assert (standing.read(alias) or {})["aliases"] == alias.request.inputs["aliases"]
 
 
-def test_a_policy_is_changed_more_often_than_it_has_versions(lone: Standing) -> None:
+def test_a_policy_is_changed_more_often_than_it_has_versions(lone: Changeable) -> None:
     policy = lone.make(POLICY, name="p", policy=NOBODY)
     for number in range(7):
         document = NOBODY.replace('"*"', f'"s3:{number}"', 1)
@@ -464,7 +407,7 @@ def test_a_policy_is_changed_more_often_than_it_has_versions(lone: Standing) -> 
     assert lone.read(policy) is None
 
 
-def test_a_boundary_is_taken_off(lone: Standing) -> None:
+def test_a_boundary_is_taken_off(lone: Changeable) -> None:
     role = lone.make(
         ROLE,
         name="r",
@@ -521,7 +464,7 @@ HELD: Final = {
 
 
 @pytest.mark.parametrize("what", sorted(HELD))
-def test_what_others_hang_on_stays(standing: Standing, what: str) -> None:
+def test_what_others_hang_on_stays(standing: Changeable, what: str) -> None:
     held = HELD[what]
     found = [each for each in standing.of(held.type) if held.pick(each)]
     assert found
@@ -532,12 +475,12 @@ def test_what_others_hang_on_stays(standing: Standing, what: str) -> None:
 
 
 @pytest.fixture
-def vpc(lone: Standing) -> Thing:
+def vpc(lone: Changeable) -> Thing:
     """A VPC with nothing in it."""
     return lone.make(VPC, cidrBlock="10.0.0.0/16")
 
 
-def test_a_vpc_stays_with_whatever_is_in_it(lone: Standing, vpc: Thing) -> None:
+def test_a_vpc_stays_with_whatever_is_in_it(lone: Changeable, vpc: Thing) -> None:
     table = lone.make(TABLE, vpcId=vpc.id)
     parts: Sequence[tuple[str, dict[str, Any]]] = (
         (GATEWAY, {"vpcId": vpc.id}),
@@ -564,7 +507,7 @@ def test_a_vpc_stays_with_whatever_is_in_it(lone: Standing, vpc: Thing) -> None:
     lone.drop(vpc)
 
 
-def test_a_group_stays_while_another_lets_it_in(lone: Standing, vpc: Thing) -> None:
+def test_a_group_stays_while_another_lets_it_in(lone: Changeable, vpc: Thing) -> None:
     inner = lone.make(GROUP, vpcId=vpc.id, name="inner", description="d")
     rule = {"protocol": "tcp", "fromPort": 80.0, "toPort": 80.0, "securityGroups": [inner.id]}
     outer = lone.make(GROUP, vpcId=vpc.id, name="outer", description="d", ingress=[rule])
@@ -576,7 +519,9 @@ def test_a_group_stays_while_another_lets_it_in(lone: Standing, vpc: Thing) -> N
     assert lone.read(inner) is None
 
 
-def test_a_gateway_waits_until_the_last_address_is_unmapped(lone: Standing, vpc: Thing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateway_waits_until_the_last_address_is_unmapped(
+    lone: Changeable, vpc: Thing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway, address = lone.make(GATEWAY, vpcId=vpc.id), lone.make(ADDRESS, domain="vpc")
     subnet = lone.make(SUBNET, vpcId=vpc.id, cidrBlock="10.0.0.0/24")
     nat = lone.make(NAT, subnetId=subnet.id, allocationId=address.id)
@@ -595,7 +540,7 @@ def test_a_gateway_waits_until_the_last_address_is_unmapped(lone: Standing, vpc:
         assert lone.read(each) is None
 
 
-def test_roles_let_go_of_their_policies_only_by_force(lone: Standing) -> None:
+def test_roles_let_go_of_their_policies_only_by_force(lone: Changeable) -> None:
     role = lone.make(ROLE, name="r", assumeRolePolicy=TRUST)
     policy = lone.make(POLICY, name="p", policy=NOBODY)
     lone.make(ATTACHMENT, role="r", policyArn=policy.id)
@@ -604,13 +549,13 @@ def test_roles_let_go_of_their_policies_only_by_force(lone: Standing) -> None:
         lone.drop(role)
     with pytest.raises(RealiseError, match=r"DeleteConflict.*Cannot delete a policy attached to entities"):
         lone.drop(policy)
-    lone.drop(role.other(forceDetachPolicies=True))
+    lone.drop(other(role, forceDetachPolicies=True))
     assert lone.read(role) is None
     lone.drop(policy)
     assert lone.read(policy) is None
 
 
-def test_a_secret_waits_for_its_end_unless_it_is_to_go_at_once(lone: Standing) -> None:
+def test_a_secret_waits_for_its_end_unless_it_is_to_go_at_once(lone: Changeable) -> None:
     secret = lone.make(SECRET, name="s")
     first = lone.make(VERSION, secretId=secret.id, secretString="a")
     second = lone.make(VERSION, secretId=secret.id, secretString="b")
@@ -630,18 +575,18 @@ def test_a_secret_waits_for_its_end_unless_it_is_to_go_at_once(lone: Standing) -
     assert lone.read(lone.make(SECRET, name="t")) is not None
 
 
-def test_a_parameter_keeps_its_type_and_an_advanced_one_its_tier(lone: Standing) -> None:
+def test_a_parameter_keeps_its_type_and_an_advanced_one_its_tier(lone: Changeable) -> None:
     parameter = lone.make(PARAMETER, name="/p", type="String", value="v", tier="Advanced")
     with pytest.raises(RealiseError, match="HierarchyTypeMismatchException"):
         lone.change(parameter, type="SecureString")
-    standard = parameter.other(tier="Standard").request
+    standard = other(parameter, tier="Standard").request
     assert lone.world.replaced(standard, ["tier"], parameter.request.inputs) == ["tier"]
     assert lone.world.replaced(parameter.request, ["tier"], standard.inputs) == []
     secure = lone.make(PARAMETER, name="/s", type="SecureString", value="hidden")
     assert "value" not in (lone.read(secure) or {"value": ""})
 
 
-def test_a_name_that_is_taken_is_refused(lone: Standing, vpc: Thing) -> None:
+def test_a_name_that_is_taken_is_refused(lone: Changeable, vpc: Thing) -> None:
     subnets = [
         lone.make(SUBNET, vpcId=vpc.id, cidrBlock=f"10.0.{number}.0/24", availabilityZone=f"{REGION}{zone}").id
         for number, zone in enumerate("ab")
@@ -680,7 +625,7 @@ def test_a_name_that_is_taken_is_refused(lone: Standing, vpc: Thing) -> None:
         assert fault in _refusal(lone, type_, inputs), type_
 
 
-def test_a_record_is_made_again_once_it_is_gone_and_not_before(lone: Standing) -> None:
+def test_a_record_is_made_again_once_it_is_gone_and_not_before(lone: Changeable) -> None:
     bootstrap(lone.emulators, lone.world.place("dev"), zone="dev.example.com", secrets={})
     zone = lone.world.call("dev", "aws:route53/getZone:getZone", {"name": "dev.example.com"})["zoneId"]
     record = {"zoneId": zone, "name": "again.dev.example.com", "type": "A", "ttl": 60.0, "records": ["192.0.2.1"]}
@@ -693,7 +638,7 @@ def test_a_record_is_made_again_once_it_is_gone_and_not_before(lone: Standing) -
     assert lone.make(RECORD, **record).id == first.id
 
 
-def _refusal(lone: Standing, type_: str, inputs: Mapping[str, Any]) -> str:
+def _refusal(lone: Changeable, type_: str, inputs: Mapping[str, Any]) -> str:
     try:
         lone.make(type_, **inputs)
     except RealiseError as error:
@@ -705,7 +650,7 @@ def _refusal(lone: Standing, type_: str, inputs: Mapping[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def taken_down(standing: Standing) -> Standing:
+def taken_down(standing: Changeable) -> Changeable:
     """Everything is taken away, the last first."""
     for thing in reversed(standing.things):
         # As a person does before: who can be deleted no more is changed first.
@@ -715,7 +660,7 @@ def taken_down(standing: Standing) -> Standing:
 
 
 @pytest.mark.parametrize("type_", sorted(ROWS))
-def test_what_is_taken_away_is_gone(taken_down: Standing, type_: str) -> None:
+def test_what_is_taken_away_is_gone(taken_down: Changeable, type_: str) -> None:
     for each in taken_down.of(type_):
         assert taken_down.read(each) is None, each
         taken_down.drop(each)
@@ -744,8 +689,8 @@ EMPTY: Final = (
 )
 
 
-def test_nothing_is_left_in_the_accounts(taken_down: Standing, lone: Standing) -> None:
-    def count(standing: Standing, stack: str) -> dict[str, int]:
+def test_nothing_is_left_in_the_accounts(taken_down: Changeable, lone: Changeable) -> None:
+    def count(standing: Changeable, stack: str) -> dict[str, int]:
         found: dict[str, int] = {}
         for service, operation, key, emulator in EMPTY:
             entries = getattr(standing.client(stack, service, emulator), operation)()[key]

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from components import image_hook
-from rehearsal.cloud import TABLE, CloudWorld, Emulators, Place, bootstrap
-from rehearsal.cloud.row import Row, Where, same
+from rehearsal.cloud import CloudWorld, Emulators, Place, bootstrap
+from rehearsal.cloud.row import Where, same
 from rehearsal.cloud.rows import eks, kubernetes
 from rehearsal.lab.clusters import Clusters, LabCluster
 from rehearsal.program import Created, Request, evaluate, stack_config
@@ -28,17 +28,13 @@ LOST: Final[Mapping[str, frozenset[str]]] = {
 
 
 class World(CloudWorld):
-    """A world with every row, which constructs pulumi_eks' component as far as this program goes."""
+    """A world which constructs pulumi_eks' component as far as this program goes."""
 
     def __init__(self, emulators: Emulators, place: Place, lab: Clusters) -> None:
         """Realise in one account and one lab."""
-        super().__init__(emulators, lab=lab, table={**TABLE, **eks.ROWS, **kubernetes.ROWS}, places={"dev": place})
+        super().__init__(emulators, lab=lab, places={"dev": place})
         self.lab = lab
         self.made: list[tuple[Request, str, Where]] = []
-
-    def row(self, type_: str) -> Row | None:
-        """Any kind of Kubernetes too."""
-        return super().row(type_) or kubernetes.row_of(type_)
 
     def create(self, request: Request, *, where: Where | None = None) -> Created:
         """Make it, in the one cluster that there is."""
