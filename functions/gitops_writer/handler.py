@@ -22,6 +22,7 @@ from .catalogue import Catalogue
 from .core import Message, Outcome, Plan, Reason, Snapshot
 from .ecr import Registry
 from .github import App, GitHub, RefusedError, StaleHeadError, UnavailableError
+from .pace import Pace
 from .queues import Queue
 from .settings import Settings, read
 
@@ -37,6 +38,8 @@ _CONFLICTS: Final = 20
 # Trouble of GitHub's own is not waited out here, where every second costs: the queue waits.
 _TROUBLES: Final = 3
 _PATIENCE_SECONDS: Final = 5.0
+# A turn among commits is waited for: in the queue each wait would count as a try.
+_LONGEST_TURN_SECONDS: Final = 20.0
 # A read and a commit, both slow, and the acknowledgements.
 _RESERVE_SECONDS: Final = 25.0
 
@@ -82,6 +85,7 @@ class Writer:
         catalogue: The declared services.
         logger: JSON lines.
         metrics: CloudWatch metrics, by log lines.
+        pace: How often commits are made.
         clock: Seconds since 1970.
         sleep: Waits.
     """
@@ -93,6 +97,7 @@ class Writer:
     catalogue: Catalogue
     logger: Logger
     metrics: EphemeralMetrics
+    pace: Pace = field(default_factory=Pace)
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -109,7 +114,7 @@ class Writer:
         self._take(batch, list(batch.given.values()))
         tried: dict[str, str] = {}
         try:
-            self._persist(lambda: self._write_once(batch, tried), remaining)
+            self._persist(lambda: self._write_once(batch, tried, remaining), remaining)
         except UnavailableError as error:
             after_seconds = error.after_seconds
             self.logger.warning(
@@ -123,11 +128,14 @@ class Writer:
             self._return(batch, after_seconds)
         return [identity for identity in batch.given if identity not in batch.done]
 
-    def _write_once(self, batch: _Batch, tried: dict[str, str]) -> None:
+    def _write_once(self, batch: _Batch, tried: dict[str, str], remaining: Remaining) -> None:
         """Read everything, decide, commit. `tried` are the tags of commits whose answer may have been lost."""
         self._drain(batch)
         if not batch.events:
             return
+        if self._await_turn(remaining):
+            # What came in the meantime is in the same commit.
+            self._drain(batch)
         events = list(batch.events.values())
         declared = self.catalogue.covering({event.service for event in events})
         latest: dict[str, core.Tag] = {}
@@ -212,7 +220,7 @@ class Writer:
             for outcome in refused:
                 self._record(outcome)
         tried: dict[str, str] = {}
-        own = self._persist(lambda: self._mend(images, tried), remaining) if services else None
+        own = self._persist(lambda: self._mend(images, tried, remaining), remaining) if services else None
         marked = self._mark(services, held, own, remaining) if own else 0
         if marked is not None:
             self._count("swept")
@@ -220,8 +228,9 @@ class Writer:
         self.logger.info("swept" if marked is not None else "swept in part: the next sweep goes on", extra=report)
         return report
 
-    def _mend(self, images: Mapping[str, core.Image | None], tried: dict[str, str]) -> Snapshot:
+    def _mend(self, images: Mapping[str, core.Image | None], tried: dict[str, str], remaining: Remaining) -> Snapshot:
         """Bring the branch to these images, in one commit; the branch as it is then."""
+        self._await_turn(remaining)
         snapshot = self._snapshot(images, references=True)
         plan = self._plan(images, snapshot)
         plan, commits = self._commit(plan, snapshot, tried)
@@ -315,6 +324,7 @@ class Writer:
             return head
         changes = {path: text for service in services for path, text in plan.changes[service].items()}
         headline, body = _words(plan, services)
+        self.pace.asked(self.clock())
         try:
             made = self.github.commit(self.settings.branch, head, changes, headline=headline, body=body)
         except RefusedError as error:
@@ -326,8 +336,25 @@ class Writer:
             middle = len(services) // 2
             head = self._commit_some(plan, services[:middle], head, commits, refused)
             return self._commit_some(plan, services[middle:], head, commits, refused)
+        self.pace.made(self.clock())
         commits.update(dict.fromkeys(services, made))
         return made
+
+    def _await_turn(self, remaining: Remaining) -> bool:
+        """Wait until a commit may be tried; whether that took time.
+
+        Raises:
+            UnavailableError: it would take too long.
+        """
+        wait = self.pace.wait(self.clock())
+        if not wait:
+            return False
+        if wait > _LONGEST_TURN_SECONDS or remaining() - wait < _RESERVE_SECONDS:
+            msg = f"GitHub is to be left alone for {wait:.0f} s yet"
+            raise UnavailableError(msg, after_seconds=wait)
+        self.metrics.add_metric(name="paced_seconds", unit=MetricUnit.Seconds, value=wait)
+        self.sleep(wait)
+        return True
 
     def _persist(self, step: Callable[[], T], remaining: Remaining) -> T:
         """Do a step until the branch holds still for it, or GitHub is well again; not for longer than makes sense.
@@ -348,6 +375,7 @@ class Writer:
             except UnavailableError as error:
                 troubles += 1
                 cause = error
+                self.pace.hold(self.clock() + error.after_seconds)
                 if troubles >= _TROUBLES or error.after_seconds > _PATIENCE_SECONDS:
                     raise
             except aws.ERRORS as error:

@@ -95,10 +95,14 @@ def _event(body: str) -> Any:  # noqa: ANN401 — whatever was sent
 
 
 def back_off(receives: int, after_seconds: float) -> int:
-    """Seconds until a message may be seen again: what was asked for, or doubling with each receipt; both spread out."""
+    """Seconds until a message may be seen again: doubling with each receipt, but never less than was asked for; spread out.
+
+    Doubling even where a time is asked for: an hour of answers that ask for one minute each would otherwise use up the receipts
+    that the queue allows.
+    """
     longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(receives - 1, 10))
     jitter = random.uniform(0.5, 1)  # noqa: S311 — spreads load, hides nothing
-    wait = after_seconds + jitter * _FIRST_SECONDS if after_seconds else longest * jitter
+    wait = max(longest * jitter, after_seconds + jitter * _FIRST_SECONDS if after_seconds else 0)
     return min(_VISIBILITY_LIMIT_SECONDS, max(1, round(wait)))
 
 

@@ -254,7 +254,12 @@ def bench(folder: Path, patch: pytest.MonkeyPatch, *, track: str = "develop") ->
         )
         writer.clock = writer.github.app.clock = lambda: world.now
         log, slept = io.StringIO(), list[float]()
-        writer.sleep = slept.append
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            world.now += seconds
+
+        writer.sleep = sleep
         # Powertools keeps one logger a name for ever: each bench has its own.
         writer.logger = Logger(service=f"writer-{next(_NUMBERS)}", stream=log)
         made = Bench(world=world, writer=writer, track=track, branch=branch, log=log, slept=slept)

@@ -3,8 +3,7 @@
 import base64
 import json
 import threading
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -14,26 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from functions.gitops_writer import github, handler, queues
 from functions.gitops_writer.github import RefusedError, UnavailableError, assertion, graphql_url
 from rehearsal.githost.model import Call, Fault
-from tests.functions.kit import LONG, Bench, bench, ecr_event, image_file, tag, written
+from tests.functions.kit import LONG, Bench, ecr_event, image_file, tag, written
 from tests.rehearsal import githost_kit
 from tests.rehearsal.githost_kit import DEV_APP, REPOSITORY
 
 OLD = "20200101T000000Z-000000000000"
 NONE = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Bench]:
-    """The develop track's writer."""
-    with bench(tmp_path, monkeypatch) as it:
-        yield it
-
-
-@pytest.fixture
-def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Bench]:
-    """The release track's writer."""
-    with bench(tmp_path, monkeypatch, track="release") as it:
-        yield it
 
 
 def settle(it: Bench, service: str, place: str = "overlays/dev") -> None:
@@ -187,10 +172,11 @@ def test_a_person_who_pushes_between_reading_and_writing_loses_nothing(dev: Benc
 
 def test_a_person_who_is_faster_five_times_running_keeps_all_and_the_images_get_through(dev: Bench) -> None:
     services = [f"service-{number}" for number in range(6)]
+    pushed = at(10, dev)
     for service in services:
         settle(dev, service)
-        dev.push(service, at(10, dev))
-        dev.send(ecr_event(f"develop/{service}", at(10, dev)))
+        dev.push(service, pushed)
+        dev.send(ecr_event(f"develop/{service}", pushed))
     records = dev.receive()
     turns = threading.Barrier(2)
     kept: list[str] = []
@@ -217,7 +203,7 @@ def test_a_person_who_is_faster_five_times_running_keeps_all_and_the_images_get_
     assert dev.metric("conflicts") == 5
     assert len(dev.commits()) == 1
     assert all(dev.read(path) for path in kept)
-    assert all(at(10, dev) in dev.read(image_file(service)) for service in services)
+    assert all(pushed in dev.read(image_file(service)) for service in services)
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(dev: Bench) -> None:
@@ -308,14 +294,15 @@ def test_a_limit_sends_all_back_to_the_queue_and_is_honoured(
 
 def test_a_storm_of_conflicts_ends_in_the_queue(dev: Bench) -> None:
     settle(dev, "shop")
-    dev.push("shop", at(10, dev))
+    pushed = at(10, dev)
+    dev.push("shop", pushed)
     stale = b'{"data": null, "errors": [{"type": "STALE_DATA", "message": "Expected branch to point to"}]}'
     fail(dev, *[Fault(status=200, body=stale)] * 99)
-    assert len(dev.run(ecr_event("develop/shop", at(10, dev)))) == 1
+    assert len(dev.run(ecr_event("develop/shop", pushed))) == 1
     assert dev.metric("conflicts") == 20
     assert dev.waiting() == (0, 1)
     fail(dev, *[Fault(status=200, body=stale)] * 99)
-    assert len(dev.run(ecr_event("develop/shop", at(10, dev)), remaining=10.0)) == 1
+    assert len(dev.run(ecr_event("develop/shop", pushed), remaining=10.0)) == 1
     assert dev.metric("conflicts") == 21  # no time for another
 
 
