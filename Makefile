@@ -64,9 +64,18 @@ rehearse: package ## Play a day from commit to production on emulated accounts; 
 e2e: package ## Play the day under the real engine, Kubernetes and Argo CD; writes out/e2e.html
 	@$(BIN)/python -m rehearsal.engine
 
+.PHONY: test-lab
+test-lab: package ## Run the tests that need the real engine, Kubernetes and Argo CD
+	@$(BIN)/python -m tests.engine
+
 .PHONY: lab
 lab: $(READY) ## Build the lab's programs: Pulumi's command line, Kubernetes, Argo CD
 	@$(BIN)/python -m rehearsal.lab.build
+
+.PHONY: replay
+replay: $(READY) ## Show what lies in the queues of failed events: STACK=dev; SEND=all or SEND="ID ID" replays it
+	@test -n "$(STACK)" || { echo 'replay: STACK is missing: a stack that hosts a track is allowed. Name it: make replay STACK=dev [TRACK=develop] [QUEUE=failures] [SEND=all | SEND="ID ID"]' >&2; exit 2; }
+	@$(BIN)/python -m replay --stack $(STACK) $(if $(TRACK),--track $(TRACK)) $(if $(QUEUE),--queue $(QUEUE)) $(if $(filter all,$(SEND)),--send-all,$(if $(SEND),--send $(SEND)))
 
 .PHONY: bench
 bench: package ## Measure what evaluating the program costs

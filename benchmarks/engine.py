@@ -127,7 +127,7 @@ def ratio(found: Sequence[Measured]) -> float:
 
 
 def _write(engine: Engine, name: str, text: str, count: int) -> None:
-    (engine.project / name).write_text(text.format(count=count), encoding="utf-8")
+    (engine.project(_STACK) / name).write_text(text.format(count=count), encoding="utf-8")
 
 
 def _engine(stack: ExitStack, pulumi: Path) -> Engine:

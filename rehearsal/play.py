@@ -52,8 +52,7 @@ class Play:
         with self.progress.step("", "People prepare the accounts and GitHub") as step:
             stage.first_day()
             step.produced = "3 zones, 4 GitHub Apps with keys in Secrets Manager, 2 application repositories"
-        for stack in STACKS:
-            self.realise(stack)
+        self.realise_all()
         with self.progress.step("dev", "The sweep finds declared services without a directory") as step:
             before = stage.head("dev")
             stage.sweep("develop")
@@ -67,6 +66,11 @@ class Play:
             step.produced = f"one commit on dev: {commits[0]}"
             stage.sweep("develop")
             expect(stage.head("dev") == after, "a second sweep finds nothing to do")
+
+    def realise_all(self) -> None:
+        """Every stack, the owner of the GitOps repository first."""
+        for stack in STACKS:
+            self.realise(stack)
 
     def realise(self, stack: str) -> None:
         """One stack's program becomes what it declares."""

@@ -1,5 +1,6 @@
 """What the rehearsal shows while it runs, and the table at its end."""
 
+import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class Step:
         title: What is done.
         produced: What came of it, in a line.
         seconds: How long it took.
+        began: When it began, in seconds of a clock that only runs.
         failed: Whether it did not come to its end.
         log: Lines that were said on the way.
         details: Longer texts for the report, by heading.
@@ -36,15 +38,16 @@ class Step:
     title: str
     produced: str = ""
     seconds: float = 0.0
+    began: float = 0.0
     failed: bool = False
     log: list[str] = field(default_factory=list[str])
     details: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Progress:
-    """The live display: steps done, the one under way, and the last lines it said.
+    """The live display: steps done, those under way, and the last lines of the latest.
 
-    On a terminal it redraws in place; elsewhere each step is a line.
+    On a terminal it redraws in place; elsewhere each step is a line. Each thread has a step under way of its own.
 
     Attributes:
         steps: All steps begun so far.
@@ -53,6 +56,8 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         """Prepare; `console` is standard output unless given."""
         self.steps: list[Step] = []
+        self._running: list[Step] = []
+        self._of_thread = threading.local()
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
@@ -70,9 +75,10 @@ class Progress:
     @contextmanager
     def step(self, environment: str, title: str) -> Generator[Step]:
         """Time a step; what it raises goes on, and the step is marked as failed."""
-        step = Step(environment=environment, title=title)
+        step = Step(environment=environment, title=title, began=time.perf_counter())
         self.steps.append(step)
-        began = time.perf_counter()
+        self._running.append(step)
+        self._of_thread.step = step
         try:
             yield step
         except BaseException as error:
@@ -80,20 +86,25 @@ class Progress:
             step.produced = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise
         finally:
-            step.seconds = time.perf_counter() - began
+            step.seconds = time.perf_counter() - step.began
+            self._running.remove(step)
             if not self._console.is_terminal:
                 self._console.print(_line(step), soft_wrap=True)
 
     def say(self, line: str) -> None:
-        """Add a line to the step under way."""
-        if self.steps:
-            self.steps[-1].log.append(line)
+        """Add a line to this thread's step; what no step's thread says belongs to the latest."""
+        step: Step | None = getattr(self._of_thread, "step", None)
+        if step not in self._running:
+            step = self.steps[-1] if self.steps else None
+        if step is not None:
+            step.log.append(line)
 
     def _render(self) -> Group:
-        *done, now = self.steps or [Step(environment="", title="starting")]
-        running = Spinner("dots", Text.from_markup(f" {_where(now)} {escape(now.title)}"))
-        said = [Text(f"      {line[:_WIDE]}", style="dim") for line in now.log[-_LINES:]]
-        return Group(*(Text.from_markup(_line(step)) for step in done), running, *said)
+        running = list(self._running) or [Step(environment="", title="starting")]
+        done = [Text.from_markup(_line(step)) for step in list(self.steps) if step not in running]
+        spinners = [Spinner("dots", Text.from_markup(f" {_where(step)} {escape(step.title)}")) for step in running]
+        said = [Text(f"      {line[:_WIDE]}", style="dim") for line in running[-1].log[-_LINES:]]
+        return Group(*done, *spinners, *said)
 
     def table(self) -> Table:
         """Steps, what each produced, and how long it took."""
@@ -112,8 +123,15 @@ def table(steps: Sequence[Step]) -> Table:
         mark = "[red]✗[/]" if step.failed else "[green]✓[/]"
         made.add_row(mark, _where(step), escape(step.title), escape(step.produced), f"{step.seconds:.2f}")
     made.add_section()
-    made.add_row("", "", "in all", "", f"{sum(step.seconds for step in steps):.2f}")
+    made.add_row("", "", "in all", "", f"{elapsed(steps):.2f}")
     return made
+
+
+def elapsed(steps: Sequence[Step]) -> float:
+    """Seconds from the first step's beginning to the last one's end: some run side by side."""
+    if not steps:
+        return 0.0
+    return max(step.began + step.seconds for step in steps) - min(step.began for step in steps)
 
 
 def _where(step: Step) -> str:
@@ -125,4 +143,4 @@ def _line(step: Step) -> str:
     return f"{mark} {_where(step)} {escape(step.title)}: {escape(step.produced)} [dim]({step.seconds:.2f} s)[/]"
 
 
-__all__ = ["Progress", "Step", "table"]
+__all__ = ["Progress", "Step", "elapsed", "table"]

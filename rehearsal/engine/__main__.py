@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from rehearsal.engine.cli import EngineError
 from rehearsal.engine.play import EnginePlay
 from rehearsal.engine.stage import EngineStage
 from rehearsal.githost.schema import SchemaMissingError, ensure_schema
-from rehearsal.lab import namespace
+from rehearsal.lab import PACKAGES, namespace
 from rehearsal.lab.build import Binaries, BuildError, build
 from rehearsal.play import prepare
 from rehearsal.program import ROOT, ProgramError
@@ -24,8 +23,6 @@ from rehearsal.report import Findings, Lab, gather
 from rehearsal.show import show
 from rehearsal.stage import StageError
 
-_PACKAGES: Final = {"redis-server": "redis-server", "git": "git", "unshare": "util-linux", "ip": "iproute2"}
-_TAIL_LINES: Final = 40
 _MEMORY_LIMIT: Final = 10 * 2**30
 """The issue's limit, in bytes."""
 _KNOWN: Final = (
@@ -62,10 +59,10 @@ def _prepare(progress: Progress) -> None:
     with progress:
         prepare(progress)
         with progress.step("", "Tools of the lab") as step:
-            ensure_tools(progress.say, packages=_PACKAGES)
+            ensure_tools(progress.say, packages=PACKAGES)
             # The lab's own network reaches no registry.
             ensure_schema()
-            step.produced = f"{', '.join(_PACKAGES)}, GitHub's GraphQL schema"
+            step.produced = f"{', '.join(PACKAGES)}, GitHub's GraphQL schema"
         with progress.step("", "The lab's programs are built from their Go modules") as step:
             build(progress.say)
             step.produced = step.log[-1] if step.log else "all there from an earlier run"
@@ -86,8 +83,6 @@ def _play(progress: Progress, stack: ExitStack, binaries: Binaries, findings: Fi
         lab.states, lab.latencies, lab.outcomes = play.states, play.latencies, stage.outcomes
         lab.peak = stage.peak
     stack.close()
-    with progress.step("", "The lab's own tests: faults planted in copies of the program are caught") as step:
-        step.produced = _planted(step.log)
     if measured:
         with progress.step("", "The engine is timed for 2 and 40 services, beside as many bare resources") as step:
             lab.measured = benchmark.measure(binaries.pulumi, progress.say)
@@ -102,23 +97,6 @@ def _play(progress: Progress, stack: ExitStack, binaries: Binaries, findings: Fi
     if lab.peak > _MEMORY_LIMIT:
         msg = f"the lab took {lab.peak / 2**30:.1f} GiB of memory: at most {_MEMORY_LIMIT / 2**30:.0f} are allowed"
         raise StageError(msg)
-
-
-def _planted(log: list[str]) -> str:
-    """Run the tests that need the lab; the line in which pytest sums up.
-
-    Raises:
-        StageError: one failed; with the end of what pytest said.
-    """
-    tests = ["tests/engine", "tests/rehearsal/lab/test_lab.py"]
-    command = [sys.executable, "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider", "--durations=0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    log += lines
-    if done.returncode:
-        msg = "tests of the lab failed:\n" + "\n".join(lines[-_TAIL_LINES:])
-        raise StageError(msg)
-    return lines[-1]
 
 
 if __name__ == "__main__":

@@ -100,12 +100,12 @@ class Running:
 
 @dataclass(kw_only=True)
 class Engine:
-    """A copy of the project, with a state of its own.
+    """Copies of the project, with a state of their own.
 
     Attributes:
         pulumi: The command line.
         plugins: Folder of what the engine finds in front of all else.
-        folder: Project, state and logs; new and empty.
+        folder: Projects, state and logs; new and empty.
         accounts: Whose credentials each stack is run with.
         extra: More of the environment.
     """
@@ -117,24 +117,24 @@ class Engine:
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     _known: set[str] = field(default_factory=set[str])
 
-    @property
-    def project(self) -> Path:
-        """Folder of the project."""
-        return self.folder / "project"
+    def project(self, stack: str) -> Path:
+        """Folder of a stack's checkout: each has its own, as in CI, so that several can be run side by side."""
+        return self.folder / "projects" / stack
 
     def copy_project(self, source: Path = ROOT) -> None:
-        """Take the program of a checkout."""
-        self.project.mkdir(parents=True)
-        for name in _PARTS:
-            found = source / name
-            if found.is_dir():
-                shutil.copytree(found, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif found.is_file():
-                shutil.copy(found, self.project / name)
+        """Take the program of a checkout, for every stack."""
+        for project in map(self.project, self.accounts):
+            project.mkdir(parents=True)
+            for name in _PARTS:
+                found = source / name
+                if found.is_dir():
+                    shutil.copytree(found, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+                elif found.is_file():
+                    shutil.copy(found, project / name)
 
     def configure(self, stack: str, overrides: Mapping[str, object]) -> None:
         """Write a stack's file: as in the checkout, but for some keys; None removes one."""
-        path = self.project / f"Pulumi.{stack}.yaml"
+        path = self.project(stack) / f"Pulumi.{stack}.yaml"
         kept: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
         config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")).get("config", {})
         for key, value in overrides.items():
@@ -203,7 +203,7 @@ class Engine:
                 "--color",
                 "never",
             ],
-            cwd=self.project,
+            cwd=self.project(stack),
             env=self.environment(stack, account=account),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

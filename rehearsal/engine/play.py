@@ -1,10 +1,12 @@
 """The play of `make e2e`: the rehearsal's own, made by the real engine and real Argo CD, and what only these can show."""
 
+import functools
 import re
 import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -18,7 +20,7 @@ from rehearsal.lab.control_plane import UNPULLABLE
 from rehearsal.play import SERVICE, WORKER, Play, expect
 from rehearsal.program import Request
 from rehearsal.report import ENVIRONMENTS
-from rehearsal.stage import StageError
+from rehearsal.stage import STACKS, StageError
 
 COMMITS: Final = 20
 """How many commits are timed in each environment."""
@@ -79,13 +81,22 @@ class EnginePlay(Play):
         self.broken_manifest()
         self.missing_image()
         self.timed()
-        self.wrong_account()
-        self.added_and_removed()
-        self.kept_registry()
-        self.drift()
+        _together(self.day_two, self.kept_registry)
         self.torn_down()
 
+    def day_two(self) -> None:
+        """What comes after the first day in one environment."""
+        self.wrong_account()
+        self.added_and_removed()
+        self.drift()
+
     # The first day
+
+    def realise_all(self) -> None:
+        """The owner of the GitOps repository first; the others need nothing of each other."""
+        owner, *others = STACKS
+        self.realise(owner)
+        _together(*(functools.partial(self.realise, each) for each in others))
 
     def realise(self, stack: str) -> None:
         """`pulumi up`, cut off half-way in two environments, and a preview after it that shows nothing."""
@@ -95,7 +106,7 @@ class EnginePlay(Play):
             self._failing(stack)
         with self.progress.step(stack, "`pulumi up` makes what the program declares") as step:
             program = self.stage.realise(stack)
-            step.produced = f"{self._made(program)}; {_counts(self.stage.outcomes[-1])}"
+            step.produced = f"{self._made(program)}; {_counts(self.stage.last(stack))}"
         self._unchanged(stack, "A second preview shows no change")
 
     def _unchanged(self, stack: str, title: str) -> None:
@@ -130,12 +141,12 @@ class EnginePlay(Play):
 
                 threading.Thread(target=wait, name="kill").start()
 
-            stage.meddler.before_create = hold
+            stage.meddler.before_create[stack] = hold
             try:
                 outcome = stage.engine.up(stack, check=False, begun=kill)
             finally:
                 gone.set()
-                stage.meddler.before_create = _as_it_is
+                del stage.meddler.before_create[stack]
             expect(outcome.code != 0, "a killed engine does not end well")
             stage.engine.run("cancel", "--yes", stack=stack)
             step.produced = f"killed after {_CUT_AFTER} resources; its lock is cancelled"
@@ -152,11 +163,11 @@ class EnginePlay(Play):
                     msg = f"{request.type} {request.name!r}: Throttling: Rate exceeded"
                     raise RealiseError(msg)
 
-            stage.meddler.before_create = refuse
+            stage.meddler.before_create[stack] = refuse
             try:
                 outcome = stage.engine.up(stack, "--continue-on-error", check=False)
             finally:
-                stage.meddler.before_create = _as_it_is
+                del stage.meddler.before_create[stack]
             expect(outcome.code != 0, "an up with refused resources fails")
             said = [each for each in outcome.diagnostics if "Rate exceeded" in each]
             expect(bool(said), f"the refusals are shown, and shown was: {outcome.diagnostics}")
@@ -241,9 +252,10 @@ class EnginePlay(Play):
     # How long it takes
 
     def timed(self) -> None:
-        """Twenty commits to every environment's branch, one after another."""
+        """Twenty commits to every environment's branch, one after another; the environments side by side."""
         with self.progress.step("", f"{COMMITS} commits to every environment are timed, from commit to running") as step:
-            self.latencies = [self._timed(each) for each in ENVIRONMENTS]
+            with ThreadPoolExecutor(len(ENVIRONMENTS)) as threads:
+                self.latencies = list(threads.map(self._timed, ENVIRONMENTS))
             shown = [f"{each.environment} {each.median_synced:.2f} s (at most {max(each.synced):.2f})" for each in self.latencies]
             step.produced = f"Synced after {', '.join(shown)} at the median"
             slow = [each.environment for each in self.latencies if each.median_synced > TARGET_SECONDS]
@@ -289,18 +301,18 @@ class EnginePlay(Play):
         stage = self.stage
         with self.progress.step("dev", "Credentials of another account are refused") as step:
             other = stage.place("stg").account
-            before = dict(stage.meddler.counts)
+            before = _asked(stage, "dev")
             outcome = stage.engine.up("dev", account=other, check=False)
             said = " ".join(outcome.diagnostics)
             expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
-            expect(stage.meddler.counts == before, "nothing was asked of any provider")
+            expect(_asked(stage, "dev") == before, "nothing was asked of any provider")
             step.produced = _first(next(line for each in outcome.diagnostics for line in each.splitlines() if other in line))
 
     def added_and_removed(self) -> None:
         """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
         stage = self.stage
         with self.progress.step("dev", f"A service more, {ADDED}, only creates") as step:
-            self._catalogue(_NEW_SERVICE)
+            self._catalogue("dev", _NEW_SERVICE)
             outcome = stage.engine.up("dev")
             others = [each for each in outcome.steps if each.operation != "create"]
             expect(not others, f"only creates, and there were {_named(others)}")
@@ -313,7 +325,7 @@ class EnginePlay(Play):
             expect(stage.host.read(stage.gitops, "dev", path) is not None, f"{path} is on dev")
             step.produced = self._subject("dev")
         with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
-            self._catalogue("")
+            self._catalogue("dev", "")
             outcome = stage.engine.up("dev")
             others = [each for each in outcome.steps if each.operation != "delete"]
             expect(not others, f"only deletes, and there were {_named(others)}")
@@ -328,9 +340,9 @@ class EnginePlay(Play):
         """Release images cannot be built again: their registry is not deleted with its service."""
         stage = self.stage
         with self.progress.step("stg", f"{ADDED} comes and goes in stg, and its release registry stays") as step:
-            self._catalogue(_NEW_SERVICE)
+            self._catalogue("stg", _NEW_SERVICE)
             stage.engine.up("stg")
-            self._catalogue("")
+            self._catalogue("stg", "")
             refused = stage.engine.up("stg", check=False)
             said = " ".join(refused.diagnostics)
             expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
@@ -380,19 +392,24 @@ class EnginePlay(Play):
         return {rule.name: "update", alarm.name: "delete", namespace.name: "update"}
 
     def torn_down(self) -> None:
-        """Every environment is taken down as docs/tear-down.md says; what is retained on purpose stays."""
+        """Every environment is taken down as docs/tear-down.md says, the GitOps repository's owner last."""
         stage = self.stage
-        for stack in ENVIRONMENTS:
-            with self.progress.step(stack, "`pulumi destroy` takes all of it down, Argo CD's applications first") as step:
-                self._unprotect(stack)
-                outcome = stage.engine.destroy(stack)
-                order = [each.type.rpartition(":")[2] for each in outcome.steps if each.operation == "delete"]
-                first, last = order.index("Application"), order.index("Release")
-                expect(first < last, "Applications go before the charts")
-                left = self._left(stack)
-                expect(not left, f"nothing is left but what is retained, and left are {left}")
-                step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s"
+        owner, *others = STACKS
+        _together(*(functools.partial(self._torn_down, each) for each in others))
+        self._torn_down(owner)
         expect(stage.host.head(stage.gitops, "master") is not None, "the GitOps repository stays")
+
+    def _torn_down(self, stack: str) -> None:
+        """What is retained on purpose stays, and nothing else."""
+        with self.progress.step(stack, "`pulumi destroy` takes all of it down, Argo CD's applications first") as step:
+            self._unprotect(stack)
+            outcome = self.stage.engine.destroy(stack)
+            order = [each.type.rpartition(":")[2] for each in outcome.steps if each.operation == "delete"]
+            first, last = order.index("Application"), order.index("Release")
+            expect(first < last, "Applications go before the charts")
+            left = self._left(stack)
+            expect(not left, f"nothing is left but what is retained, and left are {left}")
+            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s"
 
     def _unprotect(self, stack: str) -> None:
         """What a person does first: Pulumi's protection, and AWS's own."""
@@ -426,15 +443,11 @@ class EnginePlay(Play):
 
     # Parts of steps
 
-    def _catalogue(self, more: str) -> None:
-        """The catalogue as in the checkout, and `more` lines of it."""
-        source = (self.stage.engine.project / "services.py").read_text(encoding="utf-8")
-        kept = source.replace(_NEW_SERVICE, "")
-        (self.stage.engine.project / "services.py").write_text(kept + more, encoding="utf-8")
-
-
-def _as_it_is(request: Request) -> None:
-    del request
+    def _catalogue(self, stack: str, more: str) -> None:
+        """A stack's catalogue as in the checkout, and `more` lines of it."""
+        path = self.stage.engine.project(stack) / "services.py"
+        kept = path.read_text(encoding="utf-8").replace(_NEW_SERVICE, "")
+        path.write_text(kept + more, encoding="utf-8")
 
 
 def unchanged(outcome: Outcome) -> None:
@@ -446,6 +459,18 @@ def unchanged(outcome: Outcome) -> None:
     if outcome.steps:
         msg = f"a preview of {outcome.stack} right after an up shows {_named(outcome.steps)}: a diff that never ends"
         raise StageError(msg)
+
+
+def _asked(stage: EngineStage, stack: str) -> int:
+    """How often providers were asked for something on behalf of a stack."""
+    return sum(number for (whose, _), number in stage.meddler.counts.items() if whose == stack)
+
+
+def _together(*lanes: Callable[[], None]) -> None:
+    """Play side by side what needs nothing of each other; an error is raised when all have come to their end."""
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        for each in [threads.submit(lane) for lane in lanes]:
+            each.result()
 
 
 def _counts(outcome: Outcome) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -65,18 +66,18 @@ class Meddler:
     """Stands between engine and world, to see and to break.
 
     Attributes:
-        before_create: Called with every resource before it is made; what it raises is the provider's error.
-        counts: Operations by name (`create`, `update`…) so far.
+        before_create: By stack, called with every resource before it is made; what it raises is the provider's error.
+        counts: Operations so far, by stack and name (`create`, `update`…).
     """
 
-    before_create: Callable[[Request], None] = lambda request: None  # noqa: ARG005
-    counts: dict[str, int] = field(default_factory=dict[str, int])
+    before_create: dict[str, Callable[[Request], None]] = field(default_factory=dict[str, Callable[[Request], None]])
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, operation: str) -> None:
+    def count(self, stack: str, operation: str) -> None:
         """Count one operation."""
         with self._lock:
-            self.counts[operation] = self.counts.get(operation, 0) + 1
+            self.counts[stack, operation] += 1
 
 
 class Provider(Package):
@@ -171,11 +172,12 @@ class Provider(Package):
             return provider_pb2.CreateResponse(properties=request.properties)
         asked = self._request(request.urn, self._plain(request.properties))
         with _told(context):
-            self._meddler.before_create(asked)
+            if (meet := self._meddler.before_create.get(asked.stack)) is not None:
+                meet(asked)
             if not context.is_active():
                 # The engine is gone: nobody would know of what is made now.
                 context.abort(grpc.StatusCode.CANCELLED, f"{asked.name} was not made: nobody waits for it")
-            self._meddler.count("create")
+            self._meddler.count(asked.stack, "create")
             created = self._realm.create(asked, where=self._where())
             state = self._state(asked, created, news)
         return provider_pb2.CreateResponse(id=created.id, properties=wire.write(state))
@@ -187,7 +189,7 @@ class Provider(Package):
             return provider_pb2.UpdateResponse(properties=wire.write({**wire.read(request.olds), **news}))
         asked = self._request(request.urn, self._plain(request.news))
         with _told(context):
-            self._meddler.count("update")
+            self._meddler.count(asked.stack, "update")
             changed = self._realm.update(asked, request.id, self._plain(request.old_inputs), where=self._where())
             # What an update does not speak of is as it was.
             declared = wire.read(request.old_inputs)
@@ -201,7 +203,7 @@ class Provider(Package):
         inputs = self._plain(request.inputs)
         asked = self._request(request.urn, inputs)
         with _told(context):
-            self._meddler.count("read")
+            self._meddler.count(asked.stack, "read")
             found = self._realm.read(asked, request.id, where=self._where())
         if found is None:
             return provider_pb2.ReadResponse()
@@ -221,7 +223,7 @@ class Provider(Package):
         """Take it away."""
         inputs = self._plain(request.old_inputs) or self._plain(request.properties)
         with _told(context):
-            self._meddler.count("delete")
+            self._meddler.count(_stack(request.urn), "delete")
             self._realm.delete(self._request(request.urn, inputs), request.id, where=self._where())
         return empty_pb2.Empty()
 

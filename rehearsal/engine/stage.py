@@ -149,6 +149,10 @@ class EngineStage(Stage):
         self.outcomes.append(self.engine.up(stack))
         return self.taken_over(stack)
 
+    def last(self, stack: str) -> Outcome:
+        """What the command line did last to a stack, of what is shown."""
+        return next(each for each in reversed(self.outcomes) if each.stack == stack)
+
     def taken_over(self, stack: str) -> Program:
         """Take what stands in a stack's state for what is declared."""
         program = self.engine.program(stack)

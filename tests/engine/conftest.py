@@ -36,7 +36,7 @@ class Copy:
 
     def plant(self, file: str, old: str, new: str) -> None:
         """Put `new` where `old` stands, once, in a file of the copy."""
-        path = self.stage.engine.project / file
+        path = self.stage.engine.project(STACK) / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times: plant the fault elsewhere"
         self._kept.setdefault(path, text)

@@ -1,5 +1,6 @@
 """rehearsal/progress.py and rehearsal/report.py: what a person sees of a play, also of one that fails."""
 
+import threading
 from collections import Counter
 from io import StringIO
 from pathlib import Path
@@ -40,13 +41,33 @@ def test_a_step_that_fails_says_why_and_is_marked() -> None:
 def test_the_table_names_every_step_what_it_produced_and_how_long_it_took() -> None:
     progress, out = logged()
     progress.steps = [
-        Step(environment="dev", title="One", produced="a", seconds=1.0),
-        Step(environment="", title="Two", produced="b", seconds=0.25, failed=True),
+        Step(environment="dev", title="One", produced="a", began=10.0, seconds=1.0),
+        Step(environment="", title="Two", produced="b", began=10.9, seconds=0.35, failed=True),
     ]
     Console(file=out, width=160).print(progress.table())
     text = out.getvalue()
-    for part in ("dev", "One", "1.00", "Two", "0.25", "✓", "✗", "in all", "1.25"):
+    for part in ("dev", "One", "1.00", "Two", "0.35", "✓", "✗", "in all", "1.25"):
         assert part in text
+
+
+def test_steps_that_run_side_by_side_each_keep_their_lines() -> None:
+    progress, out = logged()
+    turn = threading.Barrier(2)
+
+    def play(name: str) -> None:
+        with progress.step(name, f"It plays {name}"):
+            turn.wait(timeout=10)
+            progress.say(f"said by {name}")
+            turn.wait(timeout=10)
+
+    lanes = [threading.Thread(target=play, args=(name,)) for name in ("dev", "stg")]
+    with progress:
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join()
+    assert {step.environment: step.log for step in progress.steps} == {"dev": ["said by dev"], "stg": ["said by stg"]}
+    assert len(out.getvalue().splitlines()) == 2
 
 
 def test_the_page_shows_steps_findings_and_all_that_no_emulator_does(tmp_path: Path) -> None:

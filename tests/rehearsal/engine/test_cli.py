@@ -42,7 +42,7 @@ def engine(tmp_path: Path) -> Engine:
     made = Engine(pulumi=folder / "pulumi", plugins=tmp_path / "plugins", folder=tmp_path / "engine", accounts={"dev": "1" * 12})
     made.pulumi.write_text(PULUMI.format(python=sys.executable), encoding="utf-8")
     made.pulumi.chmod(made.pulumi.stat().st_mode | stat.S_IXUSR)
-    made.project.mkdir(parents=True)
+    made.project("dev").mkdir(parents=True)
     return made
 
 
@@ -177,7 +177,7 @@ def test_a_run_can_be_killed_while_it_is_under_way(engine: Engine, told: Told) -
 
 def test_a_stacks_file_is_the_checkouts_but_for_what_is_set_or_taken_out(engine: Engine) -> None:
     ours = yaml.safe_load((cli.ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))["config"]
-    path = engine.project / "Pulumi.dev.yaml"
+    path = engine.project("dev") / "Pulumi.dev.yaml"
     path.write_text("encryptionsalt: v1:kept\nconfig: {old: 1}\n", encoding="utf-8")
     engine.configure("dev", {"slipway:colour": "blue", next(iter(ours)): None})
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -190,9 +190,9 @@ def test_a_program_is_copied_without_what_python_leaves_in_it(engine: Engine, tm
     for each in ("components/__pycache__/a.pyc", "components/a.py", "tests/b.py", "__main__.py"):
         (source / each).parent.mkdir(parents=True, exist_ok=True)
         (source / each).touch()
-    engine.project.rmdir()
+    engine.project("dev").rmdir()
     engine.copy_project(source)
-    copied = {each.relative_to(engine.project).as_posix() for each in engine.project.rglob("*") if each.is_file()}
+    copied = {each.relative_to(engine.project("dev")).as_posix() for each in engine.project("dev").rglob("*") if each.is_file()}
     assert copied == {"components/a.py", "__main__.py"}
 
 

@@ -264,7 +264,7 @@ def test_what_is_made_is_read_back_and_kept_with_its_outputs(
     # Nobody declares the delay.
     assert wire.read(made.properties) == {"name": "images", "visibilityTimeoutSeconds": 60.0, "arn": "arn:aws:sqs:::images"}
     assert realm.operations() == ["create", "read"]
-    assert meddler.counts == {"create": 1}
+    assert meddler.counts == {("dev", "create"): 1}
 
 
 def test_what_travelled_as_a_secret_is_kept_as_one(provider: Provider, context: Context, realm: Realm) -> None:
@@ -303,7 +303,7 @@ def test_a_fault_of_the_stand_ins_own_is_told_with_the_way_to_it(
         msg = f"{request.name} is one too many"
         raise ValueError(msg)
 
-    meddler.before_create = stumble
+    meddler.before_create["dev"] = stumble
     with pytest.raises(AbortedError):
         create(provider, context)
     ((code, said),) = context.aborts
@@ -374,7 +374,7 @@ def test_what_is_taken_away_is_named_by_its_inputs(provider: Provider, context: 
     provider.Delete(request, context)
     assert realm.there == {}
     assert realm.asked[-1][1].inputs == QUEUE
-    assert meddler.counts == {"create": 1, "delete": 1}
+    assert meddler.counts == {("dev", "create"): 1, ("dev", "delete"): 1}
 
 
 def test_a_function_is_answered_for_the_stack_that_configured_the_provider(provider: Provider, context: Context) -> None:

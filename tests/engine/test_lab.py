@@ -20,8 +20,6 @@ from rehearsal.lab.control_plane import UNPULLABLE, ControlPlane
 from rehearsal.lab.kube import KubeError, NoKindError
 from tests.rehearsal.githost_kit import key
 
-pytestmark = pytest.mark.lab
-
 REPOSITORY: Final = "example-org/manifests"
 BRANCH: Final = "dev"
 READER: Final = 4
