@@ -5,7 +5,7 @@ from components.ci_access import CiAccess, CiAccessArgs
 from components.cluster import Cluster, ClusterArgs
 from components.edge import Edge, EdgeArgs
 from components.gitops import GitOps, GitOpsArgs
-from components.image_hook import ImageHook, ImageHookArgs
+from components.image_hook import AlarmChat, AlarmChatArgs, ImageHook, ImageHookArgs
 from components.network import Network, NetworkArgs
 from components.pipeline import Builds, BuildsArgs
 from components.platform import Platform, read_catalogue
@@ -52,5 +52,7 @@ hooks = {
     name: ImageHook(name, ImageHookArgs(track_name=name, track=track, settings=settings, **place))
     for name, track in settings.hosted_tracks.items()
 }
+if settings.alarms.slack is not None:
+    AlarmChat("alarms", AlarmChatArgs(stack=stack, slack=settings.alarms.slack, hooks=[*hooks.values()], **place))
 
 services(Platform(settings=settings, catalogue=catalogue, builds=builds, hooks=hooks, edge=edge, argocds=argocds))

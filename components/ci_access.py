@@ -25,6 +25,8 @@ _POWER_USER: Final = "arn:aws:iam::aws:policy/PowerUserAccess"
 _PREVIEW_READS: Final = (
     "acm:DescribeCertificate",
     "acm:ListTagsForCertificate",
+    "chatbot:DescribeSlackChannelConfigurations",
+    "chatbot:ListTagsForResource",
     "cloudwatch:ListTagsForResource",
     "codebuild:BatchGetProjects",
     "codepipeline:GetPipeline",
@@ -272,6 +274,7 @@ def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
             conditions={
                 "StringEquals": {
                     "iam:PassedToService": [
+                        "chatbot.amazonaws.com",
                         "codebuild.amazonaws.com",
                         "codepipeline.amazonaws.com",
                         "ec2.amazonaws.com",

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from components import iam, naming
 from components.registry import Registry
-from components.settings import Settings, Track
+from components.settings import Settings, Slack, Track
 
 # `make package` puts the function's archive there, one per architecture (functions/package.py).
 ARCHIVES: Final = Path(__file__).resolve().parent.parent / "dist"
@@ -25,15 +25,28 @@ _FUNCTION_SECONDS: Final = 120
 _VISIBILITY_SECONDS: Final = 6 * _FUNCTION_SECONDS
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html: at most 14 days
 _RETENTION_SECONDS: Final = 14 * 24 * 3600
-# The function puts back what it cannot commit yet, for 20 s doubling to 15 min: ten times outlast an hour without GitHub.
-_RECEIVES: Final = 10
+# The function puts back what it cannot commit yet, for 20 s doubling to 15 min, of which it waits half to all: twelve receives
+# outlast an hour without GitHub, or nearly, and two at most.
+_RECEIVES: Final = 12
 # Above ten a batch needs a window, which would delay every single push; the function drains the rest itself.
 _BATCH: Final = 10
 # The least that AWS allows. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 _CONCURRENCY: Final = 2
 _SWEEP: Final = "rate(15 minutes)"
 _OLDEST_SECONDS: Final = 15 * 60
+_PERIOD_SECONDS: Final = 5 * 60
 _DAY_SECONDS: Final = 24 * 3600
+# All that reads, changes or empties a queue; what sends in batches is SendMessage too.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+_QUEUE_ACTIONS: Final = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:PurgeQueue",
+    "sqs:ReceiveMessage",
+    "sqs:SendMessage",
+    "sqs:SetQueueAttributes",
+)
 # EventBridge's own limits: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 _DELIVERY: Final[aws.cloudwatch.EventTargetRetryPolicyArgsDict] = {
     "maximum_event_age_in_seconds": 86_400,
@@ -75,6 +88,7 @@ class ImageHook(pulumi.ComponentResource):
         undelivered: What EventBridge could not put into `queue`.
         unprocessed: What the function could not handle in several tries.
         failures: What it gave up at once, each with its reason.
+        alarms: The topic of the track's alarms.
         function: The writer.
         ready: What an event rule must wait for.
     """
@@ -84,6 +98,7 @@ class ImageHook(pulumi.ComponentResource):
     undelivered: aws.sqs.Queue
     unprocessed: aws.sqs.Queue
     failures: aws.sqs.Queue
+    alarms: aws.sns.Topic
     function: aws.lambda_.Function
     ready: Sequence[pulumi.Resource]
 
@@ -118,7 +133,8 @@ class ImageHook(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._sweep(name, args)
-        self._alarms(name, args)
+        self.alarms = self._topic(name, args)
+        self._alarms(args)
         self.ready = [*admitted, mapping]
         self.register_outputs({"queue": self.queue.url, "function": self.function.name})
 
@@ -157,11 +173,7 @@ class ImageHook(pulumi.ComponentResource):
             queue_url=queue.url,
             policy=iam.document(
                 *statements,
-                iam.deny_plain_http(
-                    "TlsOnly",
-                    actions=["sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage"],
-                    resources=[queue.arn],
-                ),
+                iam.deny_plain_http("TlsOnly", actions=_QUEUE_ACTIONS, resources=[queue.arn]),
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -321,12 +333,14 @@ class ImageHook(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
 
-    def _alarms(self, name: str, args: ImageHookArgs) -> None:
+    def _topic(self, name: str, args: ImageHookArgs) -> aws.sns.Topic:
+        """The topic of the track's alarms, and whom a setting subscribes by mail; a chat is `AlarmChat`'s."""
         topic = aws.sns.Topic(
             name,
             name=naming.queue(args.track_name, "alarms"),
-            # AWS's own key cannot be used by CloudWatch, and alarms say no more than a queue's name and a number.
-            # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/US_SetupSNS.html
+            # Without a key of its own. AWS's key for topics has a policy that lets no CloudWatch in, a customer's costs by the
+            # month, and alarms say no more than a queue's name and a number.
+            # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html, https://aws.amazon.com/kms/pricing/
             opts=pulumi.ResourceOptions(parent=self),
         )
         aws.sns.TopicPolicy(
@@ -339,18 +353,23 @@ class ImageHook(pulumi.ComponentResource):
                     actions=["sns:Publish"],
                     resources=[topic.arn],
                     conditions={"StringEquals": {"aws:SourceAccount": args.account}},
-                )
+                ),
+                # https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html
+                iam.deny_plain_http("TlsOnly", actions=["sns:Publish"], resources=[topic.arn]),
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        if args.settings.alarm_email:
+        if args.settings.alarms.email:
             aws.sns.TopicSubscription(
                 name,
                 topic=topic.arn,
                 protocol="email",
-                endpoint=args.settings.alarm_email,
+                endpoint=args.settings.alarms.email,
                 opts=pulumi.ResourceOptions(parent=self),
             )
+        return topic
+
+    def _alarms(self, args: ImageHookArgs) -> None:
         for queue, purpose, meaning in (
             (self.undelivered, "undelivered", "events that EventBridge or the scheduler could not deliver"),
             (self.unprocessed, "unprocessed", "events that the writer failed on again and again"),
@@ -358,9 +377,8 @@ class ImageHook(pulumi.ComponentResource):
         ):
             self._alarm(
                 f"{args.track_name}-{purpose}",
-                topic,
                 _Watched(
-                    text=f"The queue holds {meaning}. docs/runbook.md says how to look at them and replay them.",
+                    text=f"The queue holds {meaning}. `make replay STACK={args.settings.stack}` shows them (docs/runbook.md).",
                     namespace="AWS/SQS",
                     metric="ApproximateNumberOfMessagesVisible",
                     dimensions={"QueueName": queue.name},
@@ -370,7 +388,6 @@ class ImageHook(pulumi.ComponentResource):
             )
         self._alarm(
             f"{args.track_name}-oldest",
-            topic,
             _Watched(
                 text="An image event waits for a commit longer than it should: is GitHub reachable, are its limits reached?",
                 namespace="AWS/SQS",
@@ -381,8 +398,24 @@ class ImageHook(pulumi.ComponentResource):
             ),
         )
         self._alarm(
+            f"{args.track_name}-retrying",
+            _Watched(
+                text="An image event is tried again and again without a commit: is GitHub well, does it take this writer?",
+                # The age leaves out what was received three times without being deleted, so it hears of events that nobody
+                # takes, and not of those that are given back: these are in flight at every look, and no others for this long.
+                # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+                namespace="AWS/SQS",
+                metric="ApproximateNumberOfMessagesNotVisible",
+                dimensions={"QueueName": self.queue.name},
+                statistic="Minimum",
+                threshold=0,
+                # A look may fall on the moment between two tries: one period may miss.
+                periods=_OLDEST_SECONDS // _PERIOD_SECONDS + 1,
+                breaching_periods=_OLDEST_SECONDS // _PERIOD_SECONDS,
+            ),
+        )
+        self._alarm(
             f"{args.track_name}-errors",
-            topic,
             _Watched(
                 text="The writer function fails as a whole: its log group tells why.",
                 namespace="AWS/Lambda",
@@ -394,7 +427,6 @@ class ImageHook(pulumi.ComponentResource):
         )
         self._alarm(
             f"{args.track_name}-swept",
-            topic,
             _Watched(
                 text="No sweep has succeeded for a day: lost events are not mended.",
                 namespace=naming.PROJECT,
@@ -407,7 +439,7 @@ class ImageHook(pulumi.ComponentResource):
             ),
         )
 
-    def _alarm(self, name: str, topic: aws.sns.Topic, watched: "_Watched") -> None:
+    def _alarm(self, name: str, watched: "_Watched") -> None:
         aws.cloudwatch.MetricAlarm(
             name,
             name=f"{naming.PROJECT}-{name}",
@@ -419,17 +451,18 @@ class ImageHook(pulumi.ComponentResource):
             comparison_operator="LessThanThreshold" if watched.below else "GreaterThanThreshold",
             threshold=watched.threshold,
             period=watched.period_seconds,
-            evaluation_periods=1,
+            evaluation_periods=watched.periods,
+            datapoints_to_alarm=watched.breaching_periods,
             treat_missing_data="breaching" if watched.below else "notBreaching",
-            alarm_actions=[topic.arn],
-            ok_actions=[topic.arn],
+            alarm_actions=[self.alarms.arn],
+            ok_actions=[self.alarms.arn],
             opts=pulumi.ResourceOptions(parent=self),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Watched:
-    """One metric and when it is too high (or, with `below`, too low)."""
+    """One metric and when it is too high (or, with `below`, too low): in `breaching_periods` of the last `periods`, or in all."""
 
     text: str
     namespace: str
@@ -438,7 +471,91 @@ class _Watched:
     statistic: str
     threshold: int
     below: bool = False
-    period_seconds: int = 300
+    period_seconds: int = _PERIOD_SECONDS
+    periods: int = 1
+    breaching_periods: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmChatArgs:
+    """Arguments of `AlarmChat`.
+
+    Attributes:
+        account: The hosting account.
+        region: Its region.
+        stack: Name of the stack.
+        slack: The channel.
+        hooks: Hooks whose alarms it hears.
+        boundary_arn: Permissions boundary of every role.
+    """
+
+    account: str
+    region: str
+    stack: str
+    slack: Slack
+    hooks: Sequence[ImageHook]
+    boundary_arn: pulumi.Input[str]
+
+
+class AlarmChat(pulumi.ComponentResource):
+    """The alarms of all tracks of a stack in one Slack channel: AWS takes a channel once an account.
+
+    The channel is told, and does nothing: its role and its guardrail read what an alarm's picture shows.
+    """
+
+    def __init__(self, name: str, args: AlarmChatArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Declare the channel's configuration and its role."""
+        super().__init__("slipway:image_hook:AlarmChat", name, None, opts)
+        own = pulumi.ResourceOptions(parent=self)
+        alarms = f"arn:aws:cloudwatch:{args.region}:{args.account}:alarm:{naming.PROJECT}"
+        # One document twice: what the role may, and what nobody in the channel goes beyond, whatever role they choose.
+        # https://docs.aws.amazon.com/chatbot/latest/adminguide/understanding-permissions.html
+        policy = aws.iam.Policy(
+            name,
+            name=naming.role(args.stack, "chat"),
+            description="What the alarms' Slack channel may read, and the most that anybody may do from there",
+            policy=iam.document(
+                # Named out of AWS's template for channels that are only notified, which reads all of CloudWatch.
+                # https://docs.aws.amazon.com/chatbot/latest/adminguide/chatbot-iam-policies.html
+                iam.allow(
+                    "ReadAlarms",
+                    actions=["cloudwatch:DescribeAlarms"],
+                    resources=[f"{alarms}-{each.track_name}-*" for each in args.hooks],
+                ),
+                iam.allow_everywhere(
+                    "DrawAlarms",
+                    actions=["cloudwatch:GetMetricData", "cloudwatch:GetMetricWidgetImage"],
+                    because="metrics are no resources, and neither are pictures of them: "
+                    "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
+                ),
+            ),
+            opts=own,
+        )
+        role = aws.iam.Role(
+            name,
+            name=naming.role(args.stack, "chat"),
+            description="What the alarms' Slack channel may read",
+            permissions_boundary=args.boundary_arn,
+            # No condition on the source: no page of AWS's says that this service sends one.
+            assume_role_policy=iam.document(iam.trust_service("chatbot.amazonaws.com")),
+            opts=own,
+        )
+        attached = aws.iam.RolePolicyAttachment(name, role=role.name, policy_arn=policy.arn, opts=own)
+        aws.chatbot.SlackChannelConfiguration(
+            name,
+            configuration_name=naming.queue(args.stack, "alarms"),
+            slack_team_id=args.slack.workspace_id,
+            slack_channel_id=args.slack.channel_id,
+            sns_topic_arns=[each.alarms.arn for each in args.hooks],
+            iam_role_arn=role.arn,
+            # Without one it would be AdministratorAccess.
+            # https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html
+            guardrail_policy_arns=[policy.arn],
+            # Nobody speaks as the channel: whoever asks for more than being told needs a role of their own.
+            user_authorization_required=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[attached]),
+        )
+        self.register_outputs({"roleArn": role.arn})
 
 
 @dataclass(frozen=True, kw_only=True)

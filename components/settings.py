@@ -67,6 +67,12 @@ ConnectionArn = Annotated[
     Field(pattern=r"^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:\d{12}:connection/[0-9a-f-]{36}$"),
 ]
 Weight = Annotated[int, Field(ge=0, le=FULL_WEIGHT)]
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+# https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html takes any letters and digits,
+# a channel's name too, and then no alarm arrives. Slack's own ids say by their first letter what they are:
+# https://docs.slack.dev/reference/objects/conversation-object, https://docs.slack.dev/reference/objects/team-object
+SlackWorkspace = Annotated[str, Field(pattern=r"^[TE][0-9A-Z]{5,254}$")]
+SlackChannel = Annotated[str, Field(pattern=r"^[CG][0-9A-Z]{5,254}$")]
 
 
 class SettingsError(pulumi.RunError):
@@ -348,6 +354,30 @@ class Builds(_Model):
     log_retention_days: int = 30
 
 
+class Slack(_Model):
+    """A Slack channel, by the ids that it keeps whatever its name; Slack's address in a browser ends with both.
+
+    Attributes:
+        workspace_id: Of the workspace, which a person has authorized once in the account's console.
+        channel_id: Of the channel; into a private one the app is invited.
+    """
+
+    workspace_id: SlackWorkspace
+    channel_id: SlackChannel
+
+
+class Alarms(_Model):
+    """Who hears of alarms; nobody unless given.
+
+    Attributes:
+        email: An address, which must confirm its subscription.
+        slack: A channel of Slack.
+    """
+
+    email: Email | None = None
+    slack: Slack | None = None
+
+
 class Settings(_Model):
     """Everything about one environment, checked. Made by `load`.
 
@@ -358,7 +388,7 @@ class Settings(_Model):
         network: The VPC; None for a tooling stack, which has no clusters.
         clusters: Colours of this environment.
         builds: Needed where a track is hosted.
-        alarm_email: Who hears of alarms; None subscribes nobody.
+        alarms: Who hears of the alarms of the tracks hosted here.
     """
 
     stack: str
@@ -371,7 +401,7 @@ class Settings(_Model):
     argocd: ArgoCdSettings = ArgoCdSettings()
     builds: Builds | None = None
     access: Access
-    alarm_email: str | None = None
+    alarms: Alarms = Alarms()
 
     @property
     def environment(self) -> Environment:
@@ -442,12 +472,14 @@ class Settings(_Model):
                 f"builds is missing, but this stack hosts {', '.join(self.hosted_tracks)}: a hosting stack needs it. "
                 "Set slipway:builds.connectionArn"
             )
-        if self.builds is not None and not self.hosted_tracks:
-            hosts = ", ".join(sorted({track.host for track in self.tracks.values()}))
-            faults.append(
-                f"builds is set, but this stack hosts no track: it is allowed in {hosts} only. Remove it, or make {self.stack} "
-                "the host of a track"
-            )
+        # Alarms too: nobody would ever hear of one, and it would look as if all were well.
+        for key, given in (("builds", self.builds is not None), ("alarms", self.alarms != Alarms())):
+            if given and not self.hosted_tracks:
+                hosts = ", ".join(sorted({track.host for track in self.tracks.values()}))
+                faults.append(
+                    f"{key} is set, but this stack hosts no track: it is allowed in {hosts} only. Remove it, or make "
+                    f"{self.stack} the host of a track"
+                )
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -1,6 +1,7 @@
 """components/image_hook.py: an image that was pushed reaches the writer, and what does not reach it is kept and rings."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from components import naming
 from components.image_hook import ARCHIVES, ArchiveMissingError, archive
 from rehearsal.cloud.policy import may_assume, may_send
-from rehearsal.program import Declared, Program, ProgramError, evaluate
+from rehearsal.program import Declared, Program, ProgramError, evaluate, stack_config
 from rehearsal.registry.policy import Identity, Request, judge
-from tests.components.kit import identity, may
+from tests.components.kit import awaited, identity, may
 
 # Stack, its account, the track it hosts, the GitOps branch that its writer commits to.
 HOSTS = [("dev", "111111111111", "develop", "dev"), ("stg", "222222222222", "release", "stg")]
@@ -142,7 +143,8 @@ def test_every_queue_is_reached_over_tls_only_and_not_by_strangers(  # noqa: PLR
         request = Request(caller=caller, action=action, resource=queue.outputs["arn"], context=context)
         return bool(judge(request, resource_policy=policy))
 
-    for action in ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"):
+    moving = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:PurgeQueue")
+    for action in (*moving, "sqs:GetQueueAttributes", "sqs:SetQueueAttributes"):
         assert allowed(action, account, "true")
         assert not allowed(action, account, "false")
         assert not allowed(action, "999999999999", "true")
@@ -293,11 +295,11 @@ def test_the_writer_looks_for_itself_every_quarter_of_an_hour(
 
 @pytest.mark.parametrize(("stack", "account", "track", "branch"), HOSTS)
 def test_every_way_of_failing_rings(stack: str, account: str, track: str, branch: str, programs: Mapping[str, Program]) -> None:
-    del branch
+    del account, branch
     program = programs[stack]
     topic = program.one("sns/topic:Topic").outputs["arn"]
     alarms = {each.inputs["name"]: each.inputs for each in program.of("cloudwatch/metricAlarm:MetricAlarm")}
-    assert all(each["alarmActions"] == [topic] for each in alarms.values())
+    assert all(each["alarmActions"] == each["okActions"] == [topic] for each in alarms.values())
     seen = {
         name.removeprefix(f"slipway-{track}-"): (
             each["namespace"],
@@ -316,6 +318,7 @@ def test_every_way_of_failing_rings(stack: str, account: str, track: str, branch
         "unprocessed": ("AWS/SQS", visible, f"{prefix}-unprocessed", over, 0, quiet),
         "failures": ("AWS/SQS", visible, f"{prefix}-failures", over, 0, quiet),
         "oldest": ("AWS/SQS", "ApproximateAgeOfOldestMessage", f"{prefix}-images", over, 900, quiet),
+        "retrying": ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", f"{prefix}-images", over, 0, quiet),
         "errors": ("AWS/Lambda", "Errors", writer, over, 0, quiet),
         # The one whose silence is the alarm.
         "swept": ("slipway", "swept", writer, "LessThanThreshold", 1, "breaching"),
@@ -324,15 +327,110 @@ def test_every_way_of_failing_rings(stack: str, account: str, track: str, branch
     function = program.one("lambda/function:Function").inputs
     told = function["environment"]["variables"]
     assert (told["POWERTOOLS_METRICS_NAMESPACE"], told["POWERTOOLS_SERVICE_NAME"]) == ("slipway", writer)
-    statement = json.loads(program.one("sns/topicPolicy:TopicPolicy").inputs["policy"])["Statement"][0]
-    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": account}}
+
+
+@pytest.mark.parametrize(("stack", "account", "track", "branch"), HOSTS)
+def test_an_event_that_is_tried_again_and_again_rings_though_its_age_is_no_longer_told(
+    stack: str, account: str, track: str, branch: str, programs: Mapping[str, Program]
+) -> None:
+    del account, branch
+    alarms = {each.inputs["name"]: each.inputs for each in programs[stack].of("cloudwatch/metricAlarm:MetricAlarm")}
+    retrying = alarms[f"slipway-{track}-retrying"]
+    # In flight at every look, for a quarter of an hour; one look may miss it.
+    assert (retrying["statistic"], retrying["period"]) == ("Minimum", 300)
+    assert (retrying["evaluationPeriods"], retrying["datapointsToAlarm"]) == (4, 3)
+    # It must ring before the event is given up: after the third receipt its age is no longer told, and after the last it goes.
+    redrive = json.loads(queue_of(programs[stack], "images").inputs["redrivePolicy"])
+    given_back = sum(min(20 * 2**tries, 900) / 2 for tries in range(redrive["maxReceiveCount"] - 1))
+    assert given_back > retrying["period"] * retrying["evaluationPeriods"]
+    others = [each for name, each in alarms.items() if not name.endswith("-retrying")]
+    assert {(each["evaluationPeriods"], each.get("datapointsToAlarm", 1)) for each in others} == {(1, 1)}
+
+
+@pytest.mark.parametrize(("stack", "account", "track", "branch"), HOSTS)
+def test_cloudwatch_of_this_account_tells_the_topic_and_nobody_does_over_plain_http(
+    stack: str, account: str, track: str, branch: str, programs: Mapping[str, Program]
+) -> None:
+    del track, branch
+    topic = programs[stack].one("sns/topic:Topic").outputs["arn"]
+    policy = programs[stack].one("sns/topicPolicy:TopicPolicy").inputs["policy"]
+    admitted, _ = json.loads(policy)["Statement"]
+    assert admitted["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert admitted["Condition"] == {"StringEquals": {"aws:SourceAccount": account}}
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sns:*", "Resource": "*"}]}
+
+    def allowed(owner: str, tls: str) -> bool:
+        caller = Identity(account=owner, principal_arn=f"arn:aws:iam::{owner}:role/x", policies=[everything])
+        context = {"aws:SecureTransport": tls, "aws:SourceAccount": None}
+        request = Request(caller=caller, action="sns:Publish", resource=topic, resource_account=account, context=context)
+        return bool(judge(request, resource_policy=policy))
+
+    assert allowed(account, "true")
+    assert not allowed(account, "false")
+    assert not allowed("999999999999", "true")
 
 
 def test_alarms_go_to_the_address_that_is_set_and_to_nobody_without_one(programs: Mapping[str, Program]) -> None:
     subscription = programs["dev"].one("sns/topicSubscription:TopicSubscription").inputs
     assert (subscription["protocol"], subscription["endpoint"]) == ("email", "platform-dev@example.com")
-    assert evaluate("dev", config={"slipway:alarmEmail": None}).of("sns/topicSubscription:TopicSubscription") == []
+    silent = evaluate("dev", config={"slipway:alarms": None})
+    assert silent.of("sns/topicSubscription:TopicSubscription") == []
+    for program in (silent, programs["dev"]):
+        assert program.of("chatbot/slackChannelConfiguration:SlackChannelConfiguration") == []
+
+
+SLACK = {"slipway:alarms": {"slack": {"workspaceId": "T07EA123LEP", "channelId": "C07EZ1ABC23"}}}
+
+
+@pytest.fixture(scope="module")
+def chatting() -> Program:
+    """A stack that hosts both tracks and tells one Slack channel."""
+    tracks = json.loads(stack_config("dev")["slipway:tracks"])
+    tracks["release"]["host"] = "dev"
+    return evaluate("dev", config={**SLACK, "slipway:tracks": tracks})
+
+
+def test_one_slack_channel_hears_of_every_track_that_the_stack_hosts(chatting: Program) -> None:
+    chat = chatting.one("chatbot/slackChannelConfiguration:SlackChannelConfiguration").inputs
+    topics = {each.outputs["arn"] for each in chatting.of("sns/topic:Topic")}
+    assert len(topics) == 2
+    assert set(chat["snsTopicArns"]) == topics
+    assert (chat["slackTeamId"], chat["slackChannelId"]) == ("T07EA123LEP", "C07EZ1ABC23")
+    # https://docs.aws.amazon.com/chatbot/latest/APIReference/API_CreateSlackChannelConfiguration.html
+    assert re.fullmatch(r"[A-Za-z0-9-_]{1,128}", chat["configurationName"])
+    assert chatting.of("sns/topicSubscription:TopicSubscription") == []
+
+
+def test_the_slack_channel_reads_its_alarms_and_does_nothing(chatting: Program) -> None:
+    chat = chatting.one("chatbot/slackChannelConfiguration:SlackChannelConfiguration")
+    role = chatting.one("iam/role:Role", "alarms")
+    policy = chatting.one("iam/policy:Policy", "alarms")
+    attachments = chatting.of("iam/rolePolicyAttachment:RolePolicyAttachment")
+    (attached,) = (each for each in attachments if each.inputs["role"] == role.inputs["name"])
+    assert role.inputs["name"] == "slipway-dev-chat"
+    assert chat.inputs["iamRoleArn"] == role.outputs["arn"]
+    # Without a guardrail it is AdministratorAccess; without the other every member speaks as the channel.
+    assert chat.inputs["guardrailPolicyArns"] == [policy.outputs["arn"]] == [attached.inputs["policyArn"]]
+    assert chat.inputs["userAuthorizationRequired"] is True
+    assert attached.urn in awaited(chatting, chat)
+    assert role.inputs["permissionsBoundary"] == chatting.one("iam/policy:Policy", "boundary").outputs["arn"]
+    assert may_assume(role.inputs["assumeRolePolicy"], role.outputs["arn"], "chatbot.amazonaws.com", chat.outputs["arn"])
+    assert not may_assume(role.inputs["assumeRolePolicy"], role.outputs["arn"], "lambda.amazonaws.com", chat.outputs["arn"])
+    caller = Identity(
+        account="111111111111",
+        principal_arn=role.outputs["arn"],
+        policies=[policy.inputs["policy"]],
+        boundary=chatting.one("iam/policy:Policy", "boundary").inputs["policy"],
+    )
+    alarms = "arn:aws:cloudwatch:eu-central-1:111111111111:alarm"
+    for track in ("develop", "release"):
+        assert may(caller, "cloudwatch:DescribeAlarms", f"{alarms}:slipway-{track}-failures")
+    assert not may(caller, "cloudwatch:DescribeAlarms", f"{alarms}:somebody-else-s")
+    assert may(caller, "cloudwatch:GetMetricWidgetImage", "*")
+    for action in ("cloudwatch:SetAlarmState", "cloudwatch:PutMetricAlarm", "lambda:InvokeFunction", "sqs:ReceiveMessage"):
+        assert not may(caller, action, "*")
+    actions = {action for each in json.loads(policy.inputs["policy"])["Statement"] for action in each["Action"]}
+    assert actions == {"cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricWidgetImage"}
 
 
 @pytest.mark.parametrize("stack", ["dev", "stg"])

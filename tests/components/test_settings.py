@@ -160,6 +160,32 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
     ),
     ("no provider account", {"aws:allowedAccountIds": None}, r"aws:allowedAccountIds is None"),
     ("another provider region", {"aws:region": "eu-west-1"}, r"aws:region is 'eu-west-1': 'eu-central-1'"),
+    (
+        "the alarms' key of old",
+        {"slipway:alarmEmail": "a@example.com"},
+        r"slipway:alarmEmail is 'a@example.com': no such setting",
+    ),
+    ("an address that is none", {"slipway:alarms": {"email": "platform"}}, r"slipway:alarms\.email is 'platform'"),
+    (
+        "a channel by its name",
+        {"slipway:alarms": {"slack": {"workspaceId": "T07EA123LEP", "channelId": "#alarms"}}},
+        r"slipway:alarms\.slack\.channelId is '#alarms'",
+    ),
+    (
+        "a workspace by its name",
+        {"slipway:alarms": {"slack": {"workspaceId": "EXAMPLE-ORG", "channelId": "C07EZ1ABC23"}}},
+        r"slipway:alarms\.slack\.workspaceId is 'EXAMPLE-ORG'",
+    ),
+    (
+        "workspace and channel swapped",
+        {"slipway:alarms": {"slack": {"workspaceId": "C07EZ1ABC23", "channelId": "T07EA123LEP"}}},
+        r"alarms\.slack\.workspaceId is 'C07EZ1ABC23'[^\n]*\n[^\n]*alarms\.slack\.channelId is 'T07EA123LEP'",
+    ),
+    (
+        "a channel without its workspace",
+        {"slipway:alarms": {"slack": {"channelId": "C07EZ1ABC23"}}},
+        r"slipway:alarms\.slack\.workspaceId is missing",
+    ),
     ("another GitHub owner", {"github:owner": "someone"}, r"github:owner is 'someone': 'example-org'"),
 ]
 
@@ -187,9 +213,10 @@ def test_every_fault_is_named_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_builds_where_nothing_is_hosted_are_refused() -> None:
-    config = {"slipway:builds": stack_value("slipway:builds")}
-    with pytest.raises(ProgramError, match="builds is set, but this stack hosts no track"):
+@pytest.mark.parametrize("key", ["builds", "alarms"])
+def test_what_only_a_host_needs_is_refused_where_nothing_is_hosted(key: str) -> None:
+    config = {f"slipway:{key}": stack_value(f"slipway:{key}")}
+    with pytest.raises(ProgramError, match=f"{key} is set, but this stack hosts no track: it is allowed in dev, stg only"):
         evaluate("prd", config=config)
 
 

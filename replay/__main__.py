@@ -1,0 +1,10 @@
+"""`python -m replay --stack dev [--send ID... | --send-all]`."""
+
+import signal
+import sys
+
+from replay.replay import main
+
+# Whoever ends it by a signal lets the messages be seen again too.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+sys.exit(main())
