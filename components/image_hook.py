@@ -232,13 +232,8 @@ class ImageHook(pulumi.ComponentResource):
                 ),
                 iam.allow(
                     "ReadAndMarkImages",
-                    # PutImage and BatchDeleteImage: the sweep's marks, which are tags. Tags that name builds are immutable.
-                    actions=[
-                        "ecr:BatchDeleteImage",
-                        "ecr:BatchGetImage",
-                        "ecr:DescribeImages",
-                        "ecr:PutImage",
-                    ],
+                    # PutImage: the sweep's marks, which are tags. Tags that name builds are immutable. Nothing is ever deleted.
+                    actions=["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:PutImage"],
                     resources=[repositories],
                 ),
                 iam.allow(

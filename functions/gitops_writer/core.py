@@ -158,13 +158,17 @@ class Snapshot:
         head: The commit.
         files: Those that were asked for and exist.
         directories: Those that were asked for and exist.
-        removed: Those that were asked for, do not exist, but once did: people took them away.
+        trees: What each of them is in Git, by path: as long as this is the same, all below it is.
+        absent: Those that were asked for and do not exist.
+        removed: Of these, those that once did: people took them away.
     """
 
     branch: str
     head: str
     files: Mapping[str, Blob] = field(default_factory=dict[str, Blob])
     directories: frozenset[str] = frozenset()
+    trees: Mapping[str, str] = field(default_factory=dict[str, str])
+    absent: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
 
     def changed(self, changes: Mapping[str, str]) -> "Snapshot":
@@ -466,15 +470,19 @@ def reference(snapshot: Snapshot, service: str, layout: Layout, environment: str
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A mark to be put on an image (`digest`), or taken away (None)."""
+    """A mark to be put on an image."""
 
     service: str
     name: str
-    digest: str | None
+    digest: str
 
 
 def marks(service: str, held: Sequence[Found], references: Mapping[str, Reference]) -> tuple[list[Mark], list[Outcome]]:
     """How the registry's marks must move, so that each environment's image wears that environment's mark.
+
+    A mark is moved and never taken away. An environment that references nothing may still run what it ran: without its
+    image file it renders nothing, and Argo CD leaves what is there. And ECR deletes an image with its last tag, on which no
+    facts that were read before can be relied: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
 
     Args:
         service: The service.
@@ -490,12 +498,7 @@ def marks(service: str, held: Sequence[Found], references: Mapping[str, Referenc
         name = f"{MARK_PREFIX}{environment}"
         worn = next((found for found in held if name in found.tags), None)
         entry = wants.entry
-        if not wants.known:
-            continue
-        if entry.empty:
-            # Taking the last tag away would delete the image itself.
-            if worn is not None and len(worn.tags) > 1:
-                todo.append(Mark(service=service, name=name, digest=None))
+        if not wants.known or entry.empty:
             continue
         image = next((each for each in held if each.digest == entry.digest), None)
         if image is None and entry.digest is None:

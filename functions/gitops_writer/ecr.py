@@ -47,15 +47,18 @@ class Registry:
             self._known[service, tag] = self._describe(service, tag)
         return self._known[service, tag]
 
-    def prefetch(self, wanted: Iterable[tuple[str, Tag]]) -> None:
-        """Look several up at once; what was known before is asked for anew."""
-        pairs = list(wanted)
+    def forget(self) -> None:
+        """Ask anew from here on: images come, expire and are deleted."""
         self._known = {}
+
+    def prefetch(self, wanted: Iterable[tuple[str, Tag]]) -> None:
+        """Look several up at once, but for what is known."""
+        pairs = [pair for pair in wanted if pair not in self._known]
         if not pairs:
             return
         services, tags = [service for service, _ in pairs], [tag for _, tag in pairs]
         with ThreadPoolExecutor(_THREADS) as threads:
-            self._known = dict(zip(pairs, threads.map(self._describe, services, tags), strict=True))
+            self._known |= dict(zip(pairs, threads.map(self._describe, services, tags), strict=True))
 
     def _describe(self, service: str, tag: Tag) -> Found | None:
         try:
@@ -84,11 +87,8 @@ class Registry:
             raise
 
     def apply(self, mark: Mark) -> bool:
-        """Move or take away a mark; False when the image has gone in the meantime."""
+        """Move a mark; False when the image has gone in the meantime."""
         repository = f"{self.prefix}{mark.service}"
-        if mark.digest is None:
-            self.client.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": mark.name}])
-            return True
         answer = self.client.batch_get_image(
             repositoryName=repository, imageIds=[{"imageDigest": mark.digest}], acceptedMediaTypes=list(_MANIFESTS)
         )

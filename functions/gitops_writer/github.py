@@ -247,37 +247,69 @@ class GitHub:
     app: App
     repository: str
 
-    def snapshot(self, branch: str, files: Iterable[str], directories: Iterable[str], *, ask_removed: bool = False) -> Snapshot:
+    def snapshot(
+        self,
+        branch: str,
+        files: Iterable[str],
+        directories: Iterable[str],
+        *,
+        ask_removed: bool = False,
+        known: Snapshot | None = None,
+    ) -> Snapshot:
         """A branch's head, and files and directories at that very commit.
 
         One query, as long as it is of reasonable size; with `ask_removed` one more if directories are missing.
+
+        Args:
+            branch: The branch.
+            files: Paths of files.
+            directories: Paths of directories.
+            ask_removed: Also find out which of the missing directories once were there.
+            known: An earlier snapshot of the branch, of the same files for each directory. What stands below a directory that has
+                not changed since is taken from it: on a branch that others move all the time, it is the time between reading the
+                head and committing that counts.
 
         Raises:
             RefusedError: there is no such branch, or the App may not read it.
             UnavailableError: it may work later.
         """
         files, directories = tuple(dict.fromkeys(files)), tuple(dict.fromkeys(directories))
-        paths = [*((path, "blob") for path in files), *((path, "tree") for path in directories)]
-        head, found = "", dict[str, Any]()
-        for page in _pages(paths):
+        head, trees, kept, asked = "", dict[str, Any](), dict[str, Blob](), files
+        if known is not None and directories:
+            head, trees = self._find(branch, "", [(path, "tree") for path in directories])
+            same = {path for path in directories if trees.get(path) and trees[path].get("oid") == known.trees.get(path)}
+            kept = {path: blob for path, blob in known.files.items() if same.intersection(_parents(path))}
+            # Below a directory that is missing there is nothing to ask for.
+            settled = same | {path for path in directories if not trees.get(path)}
+            asked = tuple(path for path in files if not settled.intersection(_parents(path)))
+        wanted = [*((path, "blob") for path in asked), *((path, "tree") for path in directories if not trees)]
+        if wanted or not head:
+            head, found = self._find(branch, head, wanted)
+            trees = trees or {path: found.get(path) for path in directories}
+            kept |= {path: _blob(found[path]) for path in asked if found.get(path)}
+        there = {path: str(tree["oid"]) for path, tree in trees.items() if tree and tree.get("type") == "tree"}
+        absent = frozenset(directories) - there.keys()
+        removed = known.removed & absent if known is not None else frozenset[str]()
+        if ask_removed and (unknown := absent - (known.absent if known is not None else frozenset())):
+            removed |= self._once(branch, head, sorted(unknown))
+        return Snapshot(
+            branch=branch, head=head, files=kept, directories=frozenset(there), trees=there, absent=absent, removed=removed
+        )
+
+    def _find(self, branch: str, head: str, wanted: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
+        """The commit, and what it holds of paths and kinds: at the branch's head when `head` is ""."""
+        found: dict[str, Any] = {}
+        for page in _pages(wanted) if wanted else ((),):
             target = self._read(branch, head, page)
             head = str(target["oid"])
             found |= {path: target.get(f"f{n}") for n, (path, _) in enumerate(page)}
-        there = frozenset(path for path in directories if found.get(path) and found[path].get("type") == "tree")
-        absent = [path for path in directories if path not in there]
-        return Snapshot(
-            branch=branch,
-            head=head,
-            files={path: _blob(found[path]) for path in files if found.get(path)},
-            directories=there,
-            removed=self._once(branch, head, absent) if ask_removed and absent else frozenset(),
-        )
+        return head, found
 
     def _read(self, branch: str, head: str, page: Sequence[tuple[str, str]]) -> Mapping[str, Any]:
         # Commit.file, and not Repository.object(expression: "branch:path"): head and files must be of one commit, or a change
         # made between the two would be written over.
         fields = "\n".join(
-            f"f{n}: file(path: $p{n}) {{ type {_BLOB if kind == 'blob' else ''} }}" for n, (_, kind) in enumerate(page)
+            f"f{n}: file(path: $p{n}) {{ type oid {_BLOB if kind == 'blob' else ''} }}" for n, (_, kind) in enumerate(page)
         )
         return self._commit_fields(branch, head, "ReadBranch", [path for path, _ in page], fields)
 
@@ -400,6 +432,13 @@ def _blob(entry: Mapping[str, Any]) -> Blob:
     if len(text.encode()) != blob.get("byteSize"):
         return Blob(fault="the file is not UTF-8: writing it back would harm it. Save it as UTF-8")
     return Blob(text=text)
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Every directory above a file."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _pages(paths: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:

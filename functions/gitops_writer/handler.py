@@ -32,7 +32,7 @@ NAMESPACE: Final = "slipway"
 _MOST_MESSAGES: Final = 1000
 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 _FIRST_WAIT_SECONDS: Final = 0.15
-_LONGEST_WAIT_SECONDS: Final = 4.0
+_LONGEST_WAIT_SECONDS: Final = 1.0
 # A moving branch lets one of a few writers through each time; these many losses in a row mean something else.
 _CONFLICTS: Final = 20
 # Trouble of GitHub's own is not waited out here, where every second costs: the queue waits.
@@ -74,6 +74,19 @@ class _Batch:
 
 
 @dataclass(kw_only=True)
+class _Tries:
+    """What one invocation has learned from tries that came to nothing.
+
+    Attributes:
+        tags: By service, the tag of a commit whose answer may have been lost.
+        seen: The branch as it was read last.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    seen: Snapshot | None = None
+
+
+@dataclass(kw_only=True)
 class Writer:
     """One track's writer.
 
@@ -112,7 +125,8 @@ class Writer:
         batch = _Batch(given={message.id: message for message in map(_message, records)})
         after_seconds = 0.0
         self._take(batch, list(batch.given.values()))
-        tried: dict[str, str] = {}
+        tried = _Tries()
+        self.registry.forget()
         try:
             self._persist(lambda: self._write_once(batch, tried, remaining), remaining)
         except UnavailableError as error:
@@ -128,8 +142,8 @@ class Writer:
             self._return(batch, after_seconds)
         return [identity for identity in batch.given if identity not in batch.done]
 
-    def _write_once(self, batch: _Batch, tried: dict[str, str], remaining: Remaining) -> None:
-        """Read everything, decide, commit. `tried` are the tags of commits whose answer may have been lost."""
+    def _write_once(self, batch: _Batch, tried: _Tries, remaining: Remaining) -> None:
+        """Read everything, decide, commit."""
         self._drain(batch)
         if not batch.events:
             return
@@ -146,7 +160,7 @@ class Writer:
         images, chosen, outcomes = core.elect(events, declared, self.registry.look_up)
         commits: Mapping[str, str] = {}
         if images:
-            snapshot = self._snapshot(images)
+            tried.seen = snapshot = self._snapshot(images, known=tried.seen)
             plan = self._plan(images, snapshot)
             plan, commits = self._commit(plan, snapshot, tried)
             outcomes += [
@@ -219,7 +233,7 @@ class Writer:
             images[service], refused = core.newest(service, held[service])
             for outcome in refused:
                 self._record(outcome)
-        tried: dict[str, str] = {}
+        tried = _Tries()
         own = self._persist(lambda: self._mend(images, tried, remaining), remaining) if services else None
         marked = self._mark(services, held, own, remaining) if own else 0
         if marked is not None:
@@ -228,10 +242,10 @@ class Writer:
         self.logger.info("swept" if marked is not None else "swept in part: the next sweep goes on", extra=report)
         return report
 
-    def _mend(self, images: Mapping[str, core.Image | None], tried: dict[str, str], remaining: Remaining) -> Snapshot:
+    def _mend(self, images: Mapping[str, core.Image | None], tried: _Tries, remaining: Remaining) -> Snapshot:
         """Bring the branch to these images, in one commit; the branch as it is then."""
         self._await_turn(remaining)
-        snapshot = self._snapshot(images, references=True)
+        tried.seen = snapshot = self._snapshot(images, references=True, known=tried.seen)
         plan = self._plan(images, snapshot)
         plan, commits = self._commit(plan, snapshot, tried)
         for outcome in plan.outcomes.values():
@@ -263,7 +277,7 @@ class Writer:
                     return None
                 if self.registry.apply(mark):
                     moved += 1
-                    self.logger.info("marked", extra={"service": service, "mark": mark.name, "digest": mark.digest or ""})
+                    self.logger.info("marked", extra={"service": service, "mark": mark.name, "digest": mark.digest})
         self._count("marked", moved)
         return moved
 
@@ -274,13 +288,13 @@ class Writer:
         """Environments that read the branch written here."""
         return [each for each, branch in self.settings.environments.items() if branch == self.settings.branch]
 
-    def _snapshot(self, services: Iterable[str], *, references: bool = False) -> Snapshot:
+    def _snapshot(self, services: Iterable[str], *, references: bool = False, known: Snapshot | None = None) -> Snapshot:
         """The branch written here, with all that planning reads; on demand also with what says what the environments render."""
         layout, services = self.settings.layout, list(services)
         files, directories = core.wanted(services, layout, self._readers)
         if references:
             files += [p for each in services for reader in self._readers for p in core.reference_paths(each, layout, reader)]
-        return self.github.snapshot(self.settings.branch, files, directories, ask_removed=self.settings.scaffold)
+        return self.github.snapshot(self.settings.branch, files, directories, ask_removed=self.settings.scaffold, known=known)
 
     def _plan(self, images: Mapping[str, core.Image | None], snapshot: Snapshot) -> Plan:
         return core.plan(
@@ -294,16 +308,16 @@ class Writer:
     def _scaffold(self, service: str) -> Mapping[str, str]:
         return scaffold.files(self.catalogue.service(service), self.settings.layout)
 
-    def _commit(self, plan: Plan, snapshot: Snapshot, tried: dict[str, str]) -> tuple[Plan, Mapping[str, str]]:
+    def _commit(self, plan: Plan, snapshot: Snapshot, tried: _Tries) -> tuple[Plan, Mapping[str, str]]:
         """Commit a plan; the plan with its true outcomes, and by service the commit that has it."""
         outcomes = dict(plan.outcomes)
         commits: dict[str, str] = {}
         for service, outcome in outcomes.items():
-            if outcome.reason is Reason.CURRENT and tried.get(service) == outcome.tag:
+            if outcome.reason is Reason.CURRENT and tried.tags.get(service) == outcome.tag:
                 # Our own commit of a moment ago: it was made, only its answer was lost.
                 outcomes[service] = replace(outcome, reason=Reason.BUMPED, detail="found written after an answer was lost")
                 commits[service] = snapshot.head
-        tried.update({service: outcomes[service].tag for service in plan.changes})
+        tried.tags.update({service: outcomes[service].tag for service in plan.changes})
         refused: dict[str, str] = {}
         self._commit_some(plan, sorted(plan.changes), snapshot.head, commits, refused)
         for service, why in refused.items():

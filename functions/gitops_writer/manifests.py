@@ -69,6 +69,8 @@ def read_pin(text: str, image: str) -> Entry:
     return _entry(_find(document.get("images") or CommentedSeq(), image))
 
 
+# A retry on a moved branch plans the same once more, and has no time to lose.
+@lru_cache(maxsize=512)
 def write_entry(text: str, image: str, *, tag: str, digest: str) -> str:
     """The file with tag and digest of `image`; all else, line ends, comments, order and quotes, as it was.
 

@@ -365,7 +365,6 @@ DOES: Final[Mapping[str, set[str]]] = {
         "s3:PutObject",
     },
     "-writer": {
-        "ecr:BatchDeleteImage",
         "ecr:BatchGetImage",
         "ecr:DescribeImages",
         "ecr:PutImage",

@@ -243,10 +243,10 @@ def test_the_writer_takes_its_own_queue_marks_its_own_track_and_reads_one_key(
     assert may(writer, "sqs:SendMessage", failures)
     assert not may(writer, "sqs:SendMessage", queue)
     assert not may(writer, "sqs:SendMessage", undelivered)
-    for action in ("ecr:DescribeImages", "ecr:BatchGetImage", "ecr:PutImage", "ecr:BatchDeleteImage"):
+    for action in ("ecr:DescribeImages", "ecr:BatchGetImage", "ecr:PutImage"):
         assert may(writer, action, f"arn:aws:ecr:{region}:repository/{track}/storefront")
         assert not may(writer, action, f"arn:aws:ecr:{region}:repository/other/storefront")
-    for action in ("ecr:DeleteRepository", "ecr:PutLifecyclePolicy", "ecr:InitiateLayerUpload"):
+    for action in ("ecr:BatchDeleteImage", "ecr:DeleteRepository", "ecr:PutLifecyclePolicy", "ecr:InitiateLayerUpload"):
         assert not may(writer, action, f"arn:aws:ecr:{region}:repository/{track}/storefront")
     secret = f"arn:aws:secretsmanager:{region}:secret:slipway"
     assert may(writer, "secretsmanager:GetSecretValue", f"{secret}/github-app/{track}-AbC123")

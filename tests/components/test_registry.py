@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -11,100 +12,31 @@ from hypothesis import strategies as st
 from components.registry import KEEP_TAGS, lifecycle_rules
 from components.settings import Lifecycle
 from rehearsal.program import Program, evaluate
-from rehearsal.registry.policy import Identity, Request, judge
-from tests.components.lifecycle import Image, LifecycleError, expired
+from rehearsal.registry import Identity, Request, judge, lifecycle
 from tests.components.test_settings import changed
+
+if TYPE_CHECKING:
+    from types_boto3_ecr.type_defs import ImageDetailTypeDef
 
 HOSTS = [("dev", "develop"), ("stg", "release")]
 LIFECYCLES = [Lifecycle(days=14), Lifecycle(images=200), Lifecycle(images=10), Lifecycle(days=1)]
-# The examples that AWS works through: repository, rules as (tagStatus or patterns, countType, number), what is expired.
-# https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_examples.html
-Rule = tuple[str | list[str], str, int]
-NUMBER, DAYS = "imageCountMoreThan", "sinceImagePushed"
-PROD_AND_BETA = [Image("A", ("beta-1", "prod-1"), 10), Image("B", ("beta-2", "prod-2"), 9), Image("C", ("beta-3",), 8)]
-EXAMPLES: list[tuple[str, list[Image], list[Rule], set[str]]] = [
-    ("several rules, A", PROD_AND_BETA, [(["prod*"], NUMBER, 1), (["beta*"], NUMBER, 1)], {"A"}),
-    ("several rules, B", PROD_AND_BETA, [(["beta*"], NUMBER, 1), (["prod*"], NUMBER, 1)], {"A", "B"}),
-    (
-        "several tags, A",
-        [
-            Image("A", ("alpha-1",), 12),
-            Image("B", ("beta-1",), 11),
-            Image("C", ("alpha-2", "beta-2"), 10),
-            Image("D", ("alpha-3",), 4),
-            Image("E", ("beta-3",), 3),
-            Image("F", ("alpha-4", "beta-4"), 2),
-        ],
-        [(["alpha*", "beta*"], DAYS, 5)],
-        {"C"},
-    ),
-    (
-        "several tags, B",
-        [
-            Image("A", ("alpha-1", "beta-1", "gamma-1"), 10),
-            Image("B", ("alpha-2", "beta-2"), 9),
-            Image("C", ("alpha-3", "beta-3", "gamma-2"), 8),
-        ],
-        [(["alpha*", "beta*"], NUMBER, 1)],
-        {"A", "B"},
-    ),
-    (
-        "all images, A",
-        [Image("A", ("alpha-1",), 4), Image("B", ("beta-1",), 3), Image("C", (), 2), Image("D", ("alpha-2",), 1)],
-        [("any", NUMBER, 1)],
-        {"A", "B", "C"},
-    ),
-    (
-        "all images, B",
-        [
-            Image("A", ("alpha-1", "beta-1"), 4),
-            Image("B", (), 3),
-            Image("C", ("alpha-2",), 2),
-            Image("D", ("git hash",), 1),
-            Image("E", (), 1),
-        ],
-        [(["alpha*"], NUMBER, 1), ("untagged", DAYS, 1), ("any", NUMBER, 1)],
-        {"A", "B", "D"},
-    ),
-]
+NOW: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def policy_of(*rules: Rule) -> str:
-    def selection(status: str | list[str], count_type: str, number: int) -> dict[str, Any]:
-        tagged = {"tagStatus": "tagged", "tagPatternList": status} if isinstance(status, list) else {"tagStatus": status}
-        unit = {"countUnit": "days"} if count_type == DAYS else {}
-        return {**tagged, "countType": count_type, "countNumber": number, **unit}
+class Image(NamedTuple):
+    """One image, by a name for the reader."""
 
-    return json.dumps(
-        {
-            "rules": [
-                {"rulePriority": priority, "selection": selection(*rule), "action": {"type": "expire"}}
-                for priority, rule in enumerate(rules, start=1)
-            ]
-        }
-    )
+    name: str
+    tags: tuple[str, ...]
+    age_days: float
 
 
-@pytest.mark.parametrize(("images", "rules", "gone"), [case[1:] for case in EXAMPLES], ids=[case[0] for case in EXAMPLES])
-def test_the_simulator_expires_what_aws_says_that_ecr_expires(
-    images: Sequence[Image], rules: Sequence[Rule], gone: set[str]
-) -> None:
-    assert expired(policy_of(*rules), images) == gone
-
-
-REFUSED: list[tuple[list[Rule], str]] = [
-    ([("any", NUMBER, 1), (["a*"], NUMBER, 1)], "highest rulePriority"),
-    ([("untagged", DAYS, 1), ("untagged", NUMBER, 1)], "one rule"),
-    ([("any", NUMBER, 0)], "positive integer"),
-    ([(["*a*b*c*d*e"], NUMBER, 1)], "wildcards"),
-    ([([], NUMBER, 1)], "tagPatternList"),
-]
-
-
-@pytest.mark.parametrize(("rules", "message"), REFUSED)
-def test_the_simulator_refuses_what_ecr_refuses(rules: Sequence[Rule], message: str) -> None:
-    with pytest.raises(LifecycleError, match=message):
-        expired(policy_of(*rules), [])
+def expired(policy: str, images: Sequence[Image]) -> set[str]:
+    """Names of the images that the policy expires."""
+    details: list[ImageDetailTypeDef] = [
+        {"imageDigest": name, "imageTags": list(tags), "imagePushedAt": NOW - timedelta(days=age)} for name, tags, age in images
+    ]
+    return set(lifecycle.expired(policy, details, NOW))
 
 
 @st.composite
@@ -158,9 +90,9 @@ def test_what_no_tag_names_goes_after_a_day(stack: str, track: str, programs: Ma
     assert expired(policy, [Image("old", (), 1.5), Image("new", (), 0.5), Image("named", ("release-1",), 1.5)]) == {"old"}
 
 
-@pytest.mark.parametrize("lifecycle", LIFECYCLES, ids=str)
-def test_lifecycle_rules_stand_in_the_order_of_their_priority_with_the_marks_first(lifecycle: Lifecycle) -> None:
-    rules = lifecycle_rules(lifecycle)
+@pytest.mark.parametrize("declared", LIFECYCLES, ids=str)
+def test_lifecycle_rules_stand_in_the_order_of_their_priority_with_the_marks_first(declared: Lifecycle) -> None:
+    rules = lifecycle_rules(declared)
     assert [rule["rulePriority"] for rule in rules] == [1, 2, 3]
     assert [rule["selection"]["tagStatus"] for rule in rules] == ["tagged", "untagged", "any"]
     assert rules[0]["selection"]["tagPatternList"] == [KEEP_TAGS] == ["slipway-keep-*"]

@@ -259,12 +259,11 @@ def test_marks_move_with_references_and_stay_where_a_file_cannot_be_read() -> No
     todo, missing = core.marks("shop", images, references)
     assert {(each.name, each.digest) for each in todo} == {
         ("slipway-keep-stg", other),
-        ("slipway-keep-qa", None),
         ("slipway-keep-eu", DIGEST),
     }
     assert [each.tag for each in missing] == ["gone"]
 
 
-def test_the_last_tag_of_an_image_is_never_taken_away() -> None:
-    images = [Found(digest=DIGEST, pushed_at=START, tags=("slipway-keep-stg",))]
+def test_a_mark_whose_environment_references_nothing_stays_where_it_is() -> None:
+    images = [Found(digest=DIGEST, pushed_at=START, tags=(str(a_tag(1)), "slipway-keep-stg"))]
     assert core.marks("shop", images, {"stg": core.Reference(entry=manifests.Entry())}) == ([], [])
