@@ -85,6 +85,10 @@ bench: package ## Measure what evaluating the program costs
 bench-engine: package ## Measure what the real engine takes
 	@$(BIN)/python -m benchmarks.engine
 
+.PHONY: bench-hook
+bench-hook: $(READY) ## Measure the image hook: one push, bursts, sweeps, an hour of load with faults; writes out/hook.html
+	@$(BIN)/python -m benchmarks.hook
+
 .PHONY: lock
 lock: $(READY) ## Lock the requirements anew within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.txt

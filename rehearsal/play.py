@@ -42,6 +42,8 @@ class Play:
         self.prd()
         self.rollback()
         self.lost_event()
+        self.poison()
+        self.stale_event()
         self.shift()
 
     # The first day
@@ -203,6 +205,56 @@ class Play:
             for name, digest in running.items():
                 expect(marks[f"slipway-keep-{name}"] == digest, f"{name}'s mark is on {digest}")
             step.produced = ", ".join(sorted(wanted))
+
+    def poison(self) -> None:
+        """An event that cannot be handled is kept with its reason; what is kept is put back by one command."""
+        stage, track = self.stage, self.stage.settings["dev"].tracks["develop"]
+        path = track.image_file.format(service=WORKER)
+        good = stage.host.read(stage.gitops, track.gitops_branch, path) or b""
+        with self.progress.step(
+            "dev", "Somebody breaks an image file: its event is kept with the reason, the others go on"
+        ) as step:
+            stage.host.put_file(stage.gitops, track.gitops_branch, path, b"kind: Component\nimages: [\n", "Break the file")
+            kept = self._pipeline(self._change(WORKER, "develop", "6")(), step)
+            stage.wait_for("the event to be kept", lambda: stage.waiting("develop", "failures") > 0)
+            (letter,) = stage.failures("develop")
+            expect(
+                (letter["service"], letter["event"]["detail"]["image-tag"]) == (WORKER, kept.tag),
+                f"{WORKER}'s event is kept, and kept is {letter}",
+            )
+            expect("no YAML" in letter["reason"], f"the reason is told, and it is {letter['reason']}")
+            built = self._pipeline(self._change(SERVICE, "develop", "6")(), step)
+            self._await("dev", "develop", SERVICE, built)
+            self.built["dev", SERVICE] = built
+            step.produced = f"kept: {letter['reason']}"
+            step.details["What `make replay STACK=dev` shows"] = stage.replay("dev", "--queue", "failures")
+        with self.progress.step("dev", "The file is mended, and `make replay` puts the event back") as step:
+            stage.host.put_file(stage.gitops, track.gitops_branch, path, good, "Mend the file")
+            stage.replay("dev", "--queue", "failures", "--send-all")
+            self._await("dev", "develop", WORKER, kept)
+            expect(not stage.waiting("develop", "failures"), "nothing is kept any more")
+            self._expect_image("dev", kept, WORKER)
+            self.built["dev", WORKER] = kept
+            step.produced = f"{WORKER} runs {kept.tag}; the queue of failures is empty"
+
+    def stale_event(self) -> None:
+        """Queues deliver late and more than once: the effect depends on neither."""
+        stage, branch = self.stage, self.stage.settings["dev"].tracks["develop"].gitops_branch
+        repository = naming.repository("develop", SERVICE)
+        old = next(each for each in stage.events if each.repository == repository)
+        with self.progress.step("dev", "The event of an older image comes once more, and changes nothing") as step:
+            before, looked = stage.head(branch), self._looked()
+            expect(old.tag < self.built["dev", SERVICE].tag, "there is a newer image")
+            stage.announce(old)
+            stage.wait_for("the writer to compare it with the branch", lambda: self._looked() > looked)
+            stage.wait_for("the event to be dealt with", lambda: not stage.waiting("develop", "images"))
+            expect(stage.head(branch) == before, "nothing is committed")
+            expect(not stage.waiting("develop", "failures"), "and nothing has failed")
+            step.produced = f"{old.tag} is older than {self.built['dev', SERVICE].tag}: no commit"
+
+    def _looked(self) -> int:
+        """How often writers have read a branch."""
+        return sum(each.operation == "ReadBranch" for each in self.stage.host.requests)
 
     # Another colour
 

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -269,6 +270,10 @@ class Stage:
         if self.deaf:
             self.say(f"the event of {push.repository}:{push.tag} is lost")
             return
+        self.announce(push)
+
+    def announce(self, push: Push) -> None:
+        """Put ECR's event of a push onto its account's bus, for the first time or once more."""
         place = Place(account=push.account, region=push.region)
         publish_push(self.emulators, place, repository=push.repository, tag=push.tag, digest=push.digest)
 
@@ -462,6 +467,49 @@ class Stage:
             msg = f"the sweep of track {track} failed ({answer.error}): {answer.payload}"
             raise StageError(msg)
         return cast("Mapping[str, Any]", answer.payload)
+
+    def waiting(self, track: str, purpose: str) -> int:
+        """How many messages a queue of a track holds, hidden ones too."""
+        queues, url = self._queue(track, purpose)
+        counted = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return int(counted["ApproximateNumberOfMessages"]) + int(counted["ApproximateNumberOfMessagesNotVisible"])
+
+    def failures(self, track: str) -> list[Any]:
+        """What a track's writer has given up, with its reasons; it stays there."""
+        queues, url = self._queue(track, "failures")
+        answer = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        return [json.loads(each["Body"]) for each in answer.get("Messages", [])]
+
+    def _queue(self, track: str, purpose: str) -> tuple[Any, str]:
+        stack = self.settings[STACKS[0]].tracks[track].host
+        queues = self.client(stack, "sqs")
+        return queues, str(queues.get_queue_url(QueueName=naming.queue(track, purpose))["QueueUrl"])
+
+    def replay(self, stack: str, *options: str) -> str:
+        """The command that people use (`make replay`), with credentials of the stack's account; what it printed.
+
+        Raises:
+            StageError: it did not end well.
+        """
+        place = self.place(stack)
+        done = subprocess.run(
+            [sys.executable, "-m", "replay", "--stack", stack, *options],
+            cwd=ROOT,
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "AWS_ENDPOINT_URL": self.emulators.url("ministack"),
+                "AWS_ACCESS_KEY_ID": place.account,
+                "AWS_SECRET_ACCESS_KEY": "rehearsal",
+                "AWS_REGION": place.region,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            msg = f"make replay of {stack} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            raise StageError(msg)
+        return done.stdout
 
     def wait_for(self, what: str, look: Callable[[], bool]) -> float:
         """Poll until `look` is true; answers with the seconds that took.

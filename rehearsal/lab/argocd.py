@@ -218,7 +218,6 @@ class ArgoCD:
                 "ARGOCD_SSH_DATA_PATH": str(self._folder / "ssh"),
                 "ARGOCD_ASK_PASS_SOCK": str(self._folder / "askpass.sock"),
                 "ARGOCD_LOG_FORMAT": "text",
-                "GOGC": "60",
             },
             folder=self._folder,
         )

@@ -207,7 +207,6 @@ class ControlPlane:
             f"--proxy-client-key-file={keys.file('front-proxy.key')}",
             "--enable-aggregator-routing=true",
             "--profiling=false",
-            GOGC="60",
         )
 
     def _start_controllers(self, keys: "Keys", config: Path) -> None:
