@@ -33,9 +33,9 @@ from rehearsal.progress import Progress
 
 _PEER: Final = (
     "Argo CD Image Updater 1.0, measured on the same job (local registry and Git without added latency): one image after 5 to "
-    "103 s by its poll, .3 to .4 s by its webhook; 100 services within 10 s are done after 118 s by its poll, 43 s by its webhook "
-    "with 6 lost until the next poll, always one commit a service; with two people on the branch 63 pushes fail and 91 of 100 are "
-    "through after 200 s."
+    "103 s by its poll, .3 to .4 s by its webhook; 100 services within 10 s are done after 118 s by its poll, 43 s by its "
+    "webhook with 6 lost until the next poll, always one commit a service; with two people on the branch 63 pushes fail and 91 "
+    "of 100 are through after 200 s."
 )
 
 Phase = Callable[[World, Callable[[str], None]], list[Figure]]

@@ -39,6 +39,9 @@ _SAID: Final = 300
 # GraphQL's error types that come again however often one asks; others (and none) are GitHub's own trouble.
 _REFUSALS: Final = frozenset({"FORBIDDEN", "NOT_FOUND", "UNPROCESSABLE", "INSUFFICIENT_SCOPES"})
 
+# Both are sent: https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api#exceeding-the-rate-limit
+_LIMITS: Final = frozenset({"RATE_LIMITED", "RATE_LIMIT"})
+
 _COMMIT: Final = """
 mutation CommitImages($input: CreateCommitOnBranchInput!) {
   createCommitOnBranch(input: $input) { commit { oid } }
@@ -411,7 +414,8 @@ def _by_type(errors: Sequence[Mapping[str, Any]], headers: Mapping[str, str], no
     msg = "; ".join(f"{error.get('type') or 'error'}: {str(error.get('message', ''))[:_SAID]}" for error in errors[:3])
     if "STALE_DATA" in kinds:
         return StaleHeadError(msg)
-    if "RATE_LIMITED" in kinds:
+    # A secondary limit may come with status 200, and without a type of its own.
+    if kinds & _LIMITS or "rate limit" in msg.lower():
         return UnavailableError(msg, after_seconds=_wait(headers, now) or _SECONDARY_LIMIT_SECONDS)
     if kinds & _REFUSALS:
         return RefusedError(msg, access="UNPROCESSABLE" not in kinds)

@@ -224,7 +224,17 @@ class Writer:
 
         Returns:
             What was found and done, for whoever invoked it.
+
+        Raises:
+            GitHubError: it did not come to its end; the next one goes on.
         """
+        try:
+            return self._sweep(remaining)
+        except aws.ERRORS as error:
+            # Its own text may quote the request, and Lambda logs what is raised.
+            raise UnavailableError(aws.described(error)) from None
+
+    def _sweep(self, remaining: Remaining) -> dict[str, Any]:
         self.catalogue.refresh()
         services = sorted(self.catalogue.names)
         held = self.registry.images(services)

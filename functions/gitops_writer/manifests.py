@@ -5,14 +5,14 @@ https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
 
 # A machine-written file holds one entry. ruamel.yaml parses about 100 KiB a second: one of a MiB would hold back all others.
@@ -127,15 +127,23 @@ def _yaml(text: str) -> YAML:
     return yaml
 
 
+@contextmanager
+def _understood() -> Generator[None]:
+    """Blame the file for whatever ruamel.yaml stumbles over: it raises much beside its own errors, down to IndexError."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 — one file must not hold back all others, whatever it is
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        msg = f"the file is no YAML that can be edited: {said}. Restore it from Git's history"
+        raise ManifestError(msg) from None
+
+
 def _load(yaml: YAML, text: str) -> _Mapping:
     if len(text) > LARGEST_CHARACTERS:
         msg = f"the file holds {len(text)} characters: at most {LARGEST_CHARACTERS} are allowed. Move what is no image entry away"
         raise ManifestError(msg)
-    try:
+    with _understood():
         document: object = yaml.load(text.removeprefix(_BOM))  # pyright: ignore[reportUnknownMemberType] — untyped
-    except (YAMLError, ValueError, RecursionError) as error:
-        msg = f"the file is no YAML that can be edited: {' '.join(str(error).split())[:300]}"
-        raise ManifestError(msg) from None
     if not isinstance(document, CommentedMap):
         msg = "the file is no YAML mapping: a kustomize Component is needed. Restore it from Git's history"
         raise ManifestError(msg)
@@ -172,7 +180,8 @@ def _find(images: Any, image: str) -> _Mapping | None:  # noqa: ANN401 — whate
 
 def _dump(text: str, document: _Mapping) -> str:
     out = io.StringIO()
-    _yaml(text).dump(document, out)  # pyright: ignore[reportUnknownMemberType] — untyped
+    with _understood():
+        _yaml(text).dump(document, out)  # pyright: ignore[reportUnknownMemberType] — untyped
     written = out.getvalue()
     if not text.endswith("\n"):
         written = written.rstrip("\n")

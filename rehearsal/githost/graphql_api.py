@@ -20,6 +20,7 @@ from pygit2 import enums
 from rehearsal.githost import schema
 from rehearsal.githost.hub import Draft, Hub
 from rehearsal.githost.identity import iso
+from rehearsal.githost.limits import Rate
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, not_found
 from rehearsal.githost.records import Repository
 from rehearsal.githost.store import GitObject
@@ -27,15 +28,6 @@ from rehearsal.githost.store import GitObject
 MAX_PAGE: Final = 100
 """`first` and `last` are at most 100.
 https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api#node-limit"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """What is left of an actor's hourly allowance."""
-
-    limit: int
-    used: int
-    reset_seconds: float
 
 
 @dataclass(kw_only=True)
@@ -537,6 +529,18 @@ def operation_of(body: Json) -> str:
             fields = definition.selection_set.selections
             return "+".join(one.name.value for one in fields if isinstance(one, graphql.FieldNode))
     return ""
+
+
+def is_mutation(body: Json) -> bool:
+    """Whether a request means to change something."""
+    document, _ = _document(str(body.get("query") or ""))
+    wanted = body.get("operationName")
+    return any(
+        isinstance(definition, graphql.OperationDefinitionNode)
+        and definition.operation is graphql.OperationType.MUTATION
+        and (not wanted or (definition.name is not None and definition.name.value == wanted))
+        for definition in (document.definitions if document else ())
+    )
 
 
 def _shown(error: graphql.GraphQLError) -> Json:

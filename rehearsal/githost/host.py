@@ -10,6 +10,7 @@ from typing import Any, Self
 from rehearsal.githost import graphql_api, schema, smart_http
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.identity import CONSOLE
+from rehearsal.githost.limits import Limits, Meter
 from rehearsal.githost.model import HEADS, Faults, Problem, PushEvent, Request, no_faults
 from rehearsal.githost.records import Repository
 from rehearsal.githost.server import Application, Server
@@ -34,17 +35,19 @@ class GitHost:
         latency_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
         webhook_proxy: WebhookProxy | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Prepare a host.
 
         Args:
             root: Folder for repositories and hooks.
             latency_seconds: Wait before each API request, as the way to GitHub has one.
-            clock: Seconds since 1970, for the validity of tokens and the times in commits.
+            clock: Seconds since 1970, for the validity of tokens, the times in commits, and the limits.
             webhook_proxy: What deliveries go through, so that none leaves this machine; straight to their addresses without.
+            limits: What each actor is held to, over REST and GraphQL; nothing without. Neither git nor the console is limited.
         """
         self._hub = Hub(root=root, clock=clock, deliverer=Deliverer(webhook_proxy))
-        self._application = Application(hub=self._hub, latency_seconds=latency_seconds)
+        self._application = Application(hub=self._hub, meter=Meter(clock=clock, limits=limits), latency_seconds=latency_seconds)
         self._server: Server | None = None
         self._threads: list[threading.Thread] = []
         self.url = ""
@@ -89,6 +92,11 @@ class GitHost:
         return self._application.requests
 
     @property
+    def credentials(self) -> frozenset[str]:
+        """Every token that was given and every credential that was shown so far, for searches of what must not hold one."""
+        return frozenset(self._application.credentials - {""})
+
+    @property
     def deliveries(self) -> list[Delivery]:
         """Webhook deliveries tried so far; `drain` waits for those under way."""
         return self._hub.deliverer.deliveries
@@ -101,6 +109,15 @@ class GitHost:
     @faults.setter
     def faults(self, faults: Faults | None) -> None:
         self._application.faults = faults or no_faults
+
+    @property
+    def limits(self) -> Limits | None:
+        """What each actor is held to; what was asked before it is set counts. None holds nothing."""
+        return self._application.meter.limits
+
+    @limits.setter
+    def limits(self, limits: Limits | None) -> None:
+        self._application.meter.limits = limits
 
     def on_push(self, callback: Callable[[PushEvent], None]) -> None:
         """Hear of every branch that moves, however it was moved: what CodeConnections is to CodePipeline.

@@ -169,6 +169,7 @@ class Fault:
         body: Body.
         after: Carry the request out first, and only then lie about it: the case that makes clients repeat themselves.
         drop: Close the connection without any answer; status, headers and body are not used.
+        cut: Announce a longer body than is sent, and close the connection after it.
     """
 
     status: int = 502
@@ -176,6 +177,7 @@ class Fault:
     body: bytes = b""
     after: bool = False
     drop: bool = False
+    cut: bool = False
 
 
 Faults: TypeAlias = Callable[[Call], Fault | None]
@@ -200,6 +202,8 @@ class Request:
         seconds: From the request's arrival to the answer, latency included.
         fault: Whether a fault replaced the answer.
         errors: GraphQL error types in the answer; validation errors appear by their extension code.
+        content: Whether the request counts against the limits on content.
+        limited: The limit that refused it, `primary` or `secondary`; "" for none.
     """
 
     method: str
@@ -210,3 +214,5 @@ class Request:
     seconds: float
     fault: bool = False
     errors: tuple[str, ...] = ()
+    content: bool = False
+    limited: str = ""

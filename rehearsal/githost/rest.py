@@ -14,8 +14,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from rehearsal.githost import views
-from rehearsal.githost.graphql_api import Rate
 from rehearsal.githost.hub import Hub
+from rehearsal.githost.limits import Rate
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, forbidden, not_found
 from rehearsal.githost.records import Pull, Repository
 from rehearsal.githost.webhooks import Hook

@@ -10,7 +10,6 @@ import logging
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,18 +20,15 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from rehearsal.githost import graphql_api, model, rest, smart_http
-from rehearsal.githost.graphql_api import Rate, Session
+from rehearsal.githost.graphql_api import Session
 from rehearsal.githost.hub import Hub
+from rehearsal.githost.limits import Exceeded, Meter
 from rehearsal.githost.model import Actor, Call, Fault, Faults, Json, Problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-RATE_LIMIT: Final = 5000
-"""Requests an hour of an installation, and points an hour over GraphQL. Counted and shown; a fault hook enforces.
-https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
-
-_HOUR_SECONDS: Final = 3600
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -86,8 +82,10 @@ class _Exchange:
     operation: str
     number: int
     started: float
+    content: bool
     actor: Actor | None = None
     errors: tuple[str, ...] = ()
+    limited: str = ""
 
     @property
     def login(self) -> str:
@@ -106,20 +104,23 @@ class Application:
     Attributes:
         hub: The host.
         latency_seconds: Wait before each API request.
+        meter: Counts what actors ask, and holds them to limits.
         faults: Consulted before each API request.
         requests: Record of the API's answers.
+        credentials: Every token given and every credential shown, for searches of what must not hold one.
     """
 
     hub: Hub
+    meter: Meter
     latency_seconds: float = 0.0
     faults: Faults = model.no_faults
     requests: list[model.Request] = field(default_factory=list[model.Request])
+    credentials: set[str] = field(default_factory=set[str], repr=False)
 
     def __post_init__(self) -> None:
-        """Begin with full allowances."""
+        """Begin with nothing answered."""
         self._lock = threading.Lock()
         self._number = 0
-        self._used: Counter[tuple[str, str, int]] = Counter()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -159,7 +160,13 @@ class Application:
             self._number += 1
             number = self._number
         route, arguments = self._match(request)
-        exchange = _Exchange(request=request, operation=_operation(request, route), number=number, started=started)
+        exchange = _Exchange(
+            request=request,
+            operation=_operation(request, route),
+            number=number,
+            started=started,
+            content=_generates_content(request, route),
+        )
         problem: Problem | None = None
         try:
             exchange.actor = self._authenticate(request, route)
@@ -193,6 +200,8 @@ class Application:
                 seconds=time.perf_counter() - started,
                 fault=fault is not None,
                 errors=exchange.errors,
+                content=exchange.content,
+                limited=exchange.limited,
             )
         )
         return response
@@ -207,9 +216,12 @@ class Application:
 
     def _authenticate(self, request: Request, rule: Rule | None) -> Actor | None:
         authorization = request.authorization
-        if authorization is None or (rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name == "token"):
-            return None  # the token route reads its assertion itself
+        if authorization is None:
+            return None
         token = authorization.password if authorization.type == "basic" else authorization.token
+        self.credentials.add(token or "")
+        if rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name == "token":
+            return None  # the token route reads its assertion itself
         return self.hub.directory.actor_of(token or "")
 
     def _carry_out(self, exchange: _Exchange, rule: Rule | None, arguments: dict[str, Any]) -> Response:
@@ -218,9 +230,8 @@ class Application:
                 raise model.not_found()
             endpoint = cast("rest.Route | rest.Special", rule.endpoint)
             # Asking for the allowance costs nothing: https://docs.github.com/en/rest/rate-limit/rate-limit
-            if endpoint.path != "/rate_limit":
-                with self._lock:
-                    self._used[exchange.login, exchange.resource, self._window()] += 1
+            if endpoint.path != "/rate_limit" and (exceeded := self.meter.admit(exchange)):
+                return _limited(exchange, exceeded)
             if isinstance(endpoint, rest.Special):
                 return self._special(exchange, endpoint, arguments)
             owner, name = arguments.pop("owner"), arguments.pop("name")
@@ -237,13 +248,14 @@ class Application:
             assertion = request.authorization.token if request.authorization else None
             body = cast("Json", request.get_json(force=True, silent=True) or {})
             made = self.hub.directory.installation_token(arguments["installation_id"], assertion or "", body)
+            self.credentials.add(str(made["token"]))
             return rest.created(made)
         if special.name == "rate_limit":
             login = exchange.login
-            return rest.json_response(rest.resources(self._rate(login, "core"), self._rate(login, "graphql")))
+            return rest.json_response(rest.resources(self.meter.rate(login, "core"), self.meter.rate(login, "graphql")))
         if exchange.actor is None:
             raise Problem(401, "This endpoint requires you to be authenticated.", kind="UNAUTHORIZED")
-        session = Session(hub=self.hub, actor=exchange.actor, rate=self._rate(exchange.login, "graphql"))
+        session = Session(hub=self.hub, actor=exchange.actor, rate=self.meter.rate(exchange.login, "graphql"))
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, dict):
             raise Problem(400, "Problems parsing JSON")
@@ -251,18 +263,8 @@ class Application:
         exchange.errors = tuple(_error_kind(error) for error in answer.get("errors", ()))
         return rest.json_response(answer)
 
-    # Allowances
-
-    def _window(self) -> int:
-        return int(self.hub.clock() // _HOUR_SECONDS)
-
-    def _rate(self, login: str, resource: str) -> Rate:
-        window = self._window()
-        used = self._used[login, resource, window]
-        return Rate(limit=RATE_LIMIT, used=used, reset_seconds=(window + 1) * _HOUR_SECONDS)
-
     def _show_rate(self, exchange: _Exchange, response: Response) -> None:
-        rate = self._rate(exchange.login, exchange.resource)
+        rate = self.meter.rate(exchange.login, exchange.resource)
         # A fault that sets one of them means to lie about it.
         response.headers.setdefault("X-RateLimit-Limit", str(rate.limit))
         response.headers.setdefault("X-RateLimit-Remaining", str(rate.limit - rate.used))
@@ -282,6 +284,40 @@ def _operation(request: Request, rule: Rule | None) -> str:
     return endpoint.path
 
 
+def _generates_content(request: Request, rule: Rule | None) -> bool:
+    """Every write to a repository: see `Limits`."""
+    if rule is None:
+        return False
+    endpoint = cast("rest.Route | rest.Special", rule.endpoint)
+    if isinstance(endpoint, rest.Route):
+        return request.method not in _READS
+    body = request.get_json(force=True, silent=True) if endpoint.name == "graphql" else None
+    return isinstance(body, dict) and graphql_api.is_mutation(cast("Json", body))
+
+
+def _limited(exchange: _Exchange, exceeded: Exceeded) -> Response:
+    """GitHub's answer to what exceeds a limit.
+
+    https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+    https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api#exceeding-the-rate-limit
+    """
+    exchange.limited = exceeded.kind
+    if exceeded.kind == "secondary":
+        said = (
+            "You have exceeded a secondary rate limit and have been temporarily blocked from content creation. "
+            "Please retry your request again later."
+        )
+        response = _refusal(Problem(403, said))
+        response.headers["Retry-After"] = str(exceeded.retry_after_seconds)
+        return response
+    # The headers on every answer say when the hour is over; there is no Retry-After to a primary limit.
+    said = f"API rate limit exceeded for user ID {exchange.actor.user_id if exchange.actor else 0}."
+    if exchange.resource == "core":
+        return _refusal(Problem(403, said))
+    exchange.errors = ("RATE_LIMITED",)
+    return rest.json_response({"errors": [{"type": "RATE_LIMITED", "message": said}]})
+
+
 def _error_kind(error: Json) -> str:
     extensions = cast("Json", error.get("extensions") or {})
     return str(error.get("type") or extensions.get("code") or "")
@@ -299,4 +335,7 @@ def _faulty(fault: Fault) -> Response | None:
         return None
     response = Response(fault.body, status=fault.status, content_type="application/json; charset=utf-8")
     response.headers.update(fault.headers)
+    if fault.cut:
+        # The server closes the connection after every answer.
+        response.headers["Content-Length"] = str(2 * len(fault.body) + 1)
     return response

@@ -17,7 +17,7 @@ import urllib3
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from rehearsal.githost import GitHost
+from rehearsal.githost import GitHost, Limits
 
 REPOSITORY: Final = "example-org/gitops"
 DEV_APP, STG_APP, PROMOTER_APP = 101, 102, 103
@@ -180,12 +180,14 @@ def ruleset(name: str, branch: str, *rules: Mapping[str, object], apps: Sequence
 
 
 @contextmanager
-def world(folder: Path, *, latency_seconds: float = 0.0) -> Generator[World]:
+def world(folder: Path, *, latency_seconds: float = 0.0, limits: Limits | None = None) -> Generator[World]:
     """A host with a GitOps repository: branches dev, stg, master; each App may write one of them past its rule."""
     now = time.time()
     (folder / "host").mkdir()
     made: list[World] = []
-    with GitHost(folder / "host", latency_seconds=latency_seconds, clock=lambda: made[0].now if made else now) as host:
+    with GitHost(
+        folder / "host", latency_seconds=latency_seconds, clock=lambda: made[0].now if made else now, limits=limits
+    ) as host:
         it = World(host=host, folder=folder, now=now)
         made.append(it)
         host.create_repository(REPOSITORY, auto_init=True)
