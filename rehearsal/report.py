@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
-from rehearsal.progress import Step
+from rehearsal.progress import Step, elapsed
 from rehearsal.stage import STACKS, Stage
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
     """Write the page; folders are made."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    total = sum(step.seconds for step in steps)
+    total = elapsed(steps)
     shown: Mapping[str, Any] = {
         "environments": ENVIRONMENTS,
         "steps": steps,

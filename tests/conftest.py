@@ -26,6 +26,7 @@ def pytest_collection() -> None:
 # What takes long by its nature: real builds, emulators' starts and ends, whole programs made, changed and taken away in
 # emulated accounts, days of promotions and releases over real Git.
 SLOW: Final = (
+    "functions/test_handlings.py",
     "functions/test_package.py",
     "rehearsal/builds/test_image.py",
     "rehearsal/cloud/test_emulators.py",

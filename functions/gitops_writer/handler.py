@@ -170,7 +170,13 @@ class Writer:
 
     def _drain(self, batch: _Batch) -> None:
         room = _MOST_MESSAGES - len(batch.messages)
-        fresh = [message for message in (self.queue.drain(room) if room > 0 else []) if message.id not in batch.messages]
+        try:
+            waiting = self.queue.drain(room) if room > 0 else []
+        except aws.ERRORS as error:
+            # Nothing is held back by it: what waits there is somebody else's, or another time's.
+            self.logger.warning("not drained: what was given is carried out", extra={"detail": aws.described(error)})
+            waiting = []
+        fresh = [message for message in waiting if message.id not in batch.messages]
         batch.drained |= {message.id: message for message in fresh}
         self._take(batch, fresh)
 
@@ -187,16 +193,16 @@ class Writer:
         deletable: list[Message] = []
         for outcome in outcomes:
             message = batch.messages[outcome.message]
-            first = outcome.service not in counted
-            self._record(outcome, commits.get(outcome.service, ""), repeated=outcome.reason is Reason.BUMPED and not first)
-            if outcome.reason is Reason.BUMPED:
-                counted.add(outcome.service)
             if outcome.reason is Reason.FAILED:
                 try:
                     self.queue.give_up(message, outcome)
                 except aws.ERRORS as error:
                     self.logger.error("not given up: no room in the failure queue", extra={"detail": aws.described(error)})  # noqa: TRY400 — its text may quote the request
                     continue
+            first = outcome.service not in counted
+            self._record(outcome, commits.get(outcome.service, ""), repeated=outcome.reason is Reason.BUMPED and not first)
+            if outcome.reason is Reason.BUMPED:
+                counted.add(outcome.service)
             batch.done.add(message.id)
             batch.events.pop(message.id, None)
             if message.id in batch.drained:
@@ -213,9 +219,11 @@ class Writer:
         if not batch.open:
             return
         try:
-            self.queue.put_back(batch.open, after_seconds=after_seconds)
+            failed = self.queue.put_back(batch.open, after_seconds=after_seconds)
         except aws.ERRORS as error:
-            self.logger.warning("not put back: seen again after the visibility timeout", extra={"detail": aws.described(error)})
+            failed = [aws.described(error)]
+        if failed:
+            self.logger.warning("not put back: seen again after the visibility timeout", extra={"messages": len(failed)})
 
     # Sweep
 
@@ -329,7 +337,13 @@ class Writer:
                 commits[service] = snapshot.head
         tried.tags.update({service: outcomes[service].tag for service in plan.changes})
         refused: dict[str, str] = {}
-        self._commit_some(plan, sorted(plan.changes), snapshot.head, commits, refused)
+        try:
+            self._commit_some(plan, sorted(plan.changes), snapshot.head, commits, refused)
+        except StaleHeadError:
+            # Surely not made: who finds these tags on the branch finds somebody else's commit.
+            for service in plan.changes.keys() - commits.keys():
+                tried.tags.pop(service, None)
+            raise
         for service, why in refused.items():
             outcomes[service] = replace(outcomes[service], reason=Reason.FAILED, detail=f"GitHub does not take the change: {why}")
         for service in plan.scaffolded:
@@ -434,7 +448,7 @@ class Writer:
             facts["pinned"] = ",".join(outcome.pinned)
         if outcome.reason is Reason.FAILED:
             self._count("failures")
-            self.logger.error("failed", extra={"extra": facts})
+            self.logger.error("failed", extra=facts)
         elif outcome.reason is Reason.BUMPED and not repeated:
             self._count("bumped")
             self._count("pinned", 1 if outcome.pinned else 0)

@@ -67,19 +67,22 @@ class Queue:
             failed += [page[int(each["Id"])].id for each in answer.get("Failed", [])]
         return failed
 
-    def put_back(self, messages: Sequence[Message], *, after_seconds: float = 0) -> None:
+    def put_back(self, messages: Sequence[Message], *, after_seconds: float = 0) -> list[str]:
         """Let messages be seen again, not before `after_seconds`; without it sooner the less often they were received.
 
-        Otherwise they would stay away for the queue's whole visibility timeout.
+        Otherwise they would stay away for the queue's whole visibility timeout, as those do whose ids are handed back.
         """
+        failed: list[str] = []
         for page in _pages(messages):
-            self.client.change_message_visibility_batch(
+            answer = self.client.change_message_visibility_batch(
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(n), "ReceiptHandle": each.handle, "VisibilityTimeout": back_off(each.receives, after_seconds)}
                     for n, each in enumerate(page)
                 ],
             )
+            failed += [page[int(each["Id"])].id for each in answer.get("Failed", [])]
+        return failed
 
     def give_up(self, message: Message, outcome: Outcome) -> None:
         """Put a message with its reason into the failure queue: `event` is what a replay sends again."""

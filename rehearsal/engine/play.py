@@ -76,13 +76,26 @@ class EnginePlay(Play):
     def run(self) -> None:
         """Play all of it."""
         super().run()
-        self.states["after the day"] = self.stage.states()
+        self.settled()
         self.heal()
         self.broken_manifest()
         self.missing_image()
         self.timed()
         _together(self.day_two, self.kept_registry)
         self.torn_down()
+
+    def settled(self) -> None:
+        """All that the day has changed comes to rest."""
+        stage = self.stage
+        with self.progress.step("", "Every application of every environment is synced and healthy") as step:
+            for state in stage.states():
+                stage.until(
+                    f"{state.service} in {state.environment} to be well",
+                    lambda state=state: stage.state(state.environment, state.service),
+                    lambda state: state.settled,
+                )
+            self.states["after the day"] = stage.states()
+            step.produced = f"{len(self.states['after the day'])} applications"
 
     def day_two(self) -> None:
         """What comes after the first day in one environment."""

@@ -1,4 +1,4 @@
-"""The whole function between a real Git host and moto: one batch, one commit; faults; scaffold; sweep; marks."""
+"""The whole function between a real Git host and moto: one batch, one commit; conflicts; scaffold; sweep; marks."""
 
 import base64
 import json
@@ -90,63 +90,7 @@ def test_the_same_event_again_and_an_older_one_make_no_commit(dev: Bench) -> Non
     assert (dev.metric("bumped"), dev.metric("skipped_duplicate"), dev.metric("skipped_older")) == (1, 1, 1)
 
 
-def test_dropped_messages_are_counted_logged_and_gone(dev: Bench) -> None:
-    dev.declare("shop")
-    future = tag(dev.time(-900))
-    dev.push("shop", future)
-    assert (
-        dev.run(
-            ecr_event("develop/shop", None),
-            ecr_event("develop/shop", "latest"),
-            ecr_event("release/shop", OLD),
-            ecr_event("develop/stranger", OLD),
-            ecr_event("develop/shop", "slipway-keep-dev"),
-            ecr_event("develop/shop", future),
-            ecr_event("develop/shop", OLD),
-        )
-        == []
-    )
-    reasons = {"untagged", "malformed", "foreign", "undeclared", "mark", "future", "gone"}
-    assert {line["reason"] for line in dev.lines("skipped")} == reasons
-    assert all(dev.metric(f"skipped_{reason}") == 1 for reason in reasons)
-    assert dev.commits() == []
-    assert dev.waiting() == (0, 0)
-    assert dev.failures() == []
-
-
-def test_a_permanent_fault_goes_to_the_failure_queue_with_its_reason_and_holds_nothing_back(dev: Bench) -> None:
-    settle(dev, "good")
-    for service, text in (("broken", b"images: [\n"), ("latin", b"# caf\xe9\nimages: []\n"), ("large", b"#" * 1024 * 1024)):
-        dev.declare(service)
-        dev.put({image_file(service): text})
-    dev.declare("missing")
-    dev.put({"apps/missing/base/kustomization.yaml": b"resources: []\n"})
-    pushed = at(10, dev)
-    events: list[object] = ["{ no json"]
-    for service in ("good", "broken", "latin", "large", "missing"):
-        dev.push(service, pushed)
-        events.append(ecr_event(f"develop/{service}", pushed))
-    assert dev.run(*events) == []
-    assert pushed in dev.read(image_file("good"))
-    failures = {each["service"]: each for each in dev.failures()}
-    assert failures.keys() == {"", "broken", "latin", "large", "missing"}
-    assert failures[""]["event"] == "{ no json"
-    assert failures["broken"]["event"] == ecr_event("develop/broken", pushed)
-    assert "no YAML" in failures["broken"]["reason"]
-    assert "UTF-8" in failures["latin"]["reason"]
-    assert "65536" in failures["large"]["reason"]
-    assert "missing" in failures["missing"]["reason"]
-    assert dev.metric("failures") == 5
-    assert dev.waiting() == (0, 0)
-
-
-def test_a_message_that_the_failure_queue_does_not_take_is_not_lost(dev: Bench) -> None:
-    dev.client("sqs").delete_queue(QueueUrl=dev.writer.settings.failure_queue_url)
-    assert len(dev.run("no json")) == 1
-    assert dev.waiting() == (0, 1)
-
-
-# Conflicts and faults
+# Conflicts and crashes; faults are in test_faults.py
 
 
 def test_a_person_who_pushes_between_reading_and_writing_loses_nothing(dev: Bench) -> None:
@@ -206,17 +150,21 @@ def test_a_person_who_is_faster_five_times_running_keeps_all_and_the_images_get_
     assert all(pushed in dev.read(image_file(service)) for service in services)
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(dev: Bench) -> None:
+def test_somebody_elses_commit_of_the_same_image_is_not_taken_for_ours(dev: Bench) -> None:
     settle(dev, "shop")
     pushed = at(10, dev)
-    dev.push("shop", pushed)
-    fail(dev, Fault(after=True, drop=True))
+    digest = dev.push("shop", pushed)
+
+    def hook(call: Call) -> Fault | None:
+        if call.operation == "CommitImages":
+            dev.put({image_file("shop"): written("shop", pushed, digest)})
+        return None
+
+    dev.host.faults = hook
     assert dev.run(ecr_event("develop/shop", pushed)) == []
-    made = dev.host.read(REPOSITORY, "dev", image_file("shop")) or b""
-    assert made.count(pushed.encode()) == 1
-    assert len([each for each in dev.host.requests if each.operation == "CommitImages"]) == 1
-    assert dev.metric("bumped") == 1
-    assert dev.lines("bumped")[0]["commit"] == dev.host.head(REPOSITORY, "dev")
+    assert dev.metric("conflicts") == 1
+    assert dev.metric("bumped") == 0
+    assert [line["reason"] for line in dev.lines("skipped")] == ["current"]
 
 
 def test_a_crash_between_commit_and_acknowledgement_is_harmless(dev: Bench) -> None:
@@ -232,123 +180,6 @@ def test_a_crash_between_commit_and_acknowledgement_is_harmless(dev: Bench) -> N
     assert dev.metric("skipped_current") == 1
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(status=502),
-        Fault(status=500, body=b'{"message": "oops"}'),
-        Fault(status=200, body=b'{"data": {"createCommit'),
-        Fault(status=200, body=b'{"errors": [{"message": "Something went wrong while executing your query."}]}'),
-        Fault(status=200, body=b"{}"),
-        Fault(status=429, headers={"Retry-After": "2"}),
-        Fault(drop=True),
-    ],
-    ids=["502", "500", "truncated", "untyped-error", "empty", "short-limit", "dropped"],
-)
-def test_passing_trouble_is_waited_out(dev: Bench, fault: Fault) -> None:
-    settle(dev, "shop")
-    pushed = at(10, dev)
-    dev.push("shop", pushed)
-    fail(dev, fault)
-    assert dev.run(ecr_event("develop/shop", pushed)) == []
-    assert pushed in dev.read(image_file("shop"))
-    assert dev.commits().count("CommitImages") >= 1
-    assert dev.metric("retries") == 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "least"),
-    [
-        (Fault(status=429, headers={"Retry-After": "120"}), 120),
-        (Fault(status=403, headers={"Retry-After": "90"}, body=b'{"message": "secondary"}'), 90),
-        (Fault(status=403, body=b'{"message": "You have exceeded a secondary rate limit."}'), 60),
-        (Fault(status=503, headers={"Retry-After": "30"}), 30),
-        (Fault(status=200, body=b'{"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}'), 60),
-    ],
-    ids=["429", "403", "secondary", "503", "graphql"],
-)
-def test_a_limit_sends_all_back_to_the_queue_and_is_honoured(
-    dev: Bench, monkeypatch: pytest.MonkeyPatch, fault: Fault, least: int
-) -> None:
-    services = [f"service-{number}" for number in range(12)]
-    for service in services:
-        settle(dev, service)
-        dev.push(service, at(10, dev))
-    waits: list[int] = []
-
-    def note(receives: int, after_seconds: float) -> int:
-        waits.append(queues_back_off(receives, after_seconds))
-        return waits[-1]
-
-    queues_back_off = queues.back_off
-    monkeypatch.setattr(queues, "back_off", note)
-    fail(dev, fault)
-    failed = dev.run(*(ecr_event(f"develop/{service}", at(10, dev)) for service in services))
-    assert len(failed) == 10  # those that Lambda gave; the two others were received here
-    assert dev.waiting() == (0, 12)
-    assert len(waits) == 12
-    assert all(least <= wait <= least + 20 for wait in waits)
-    assert dev.commits() == []
-    assert dev.slept == []
-
-
-def test_a_storm_of_conflicts_ends_in_the_queue(dev: Bench) -> None:
-    settle(dev, "shop")
-    pushed = at(10, dev)
-    dev.push("shop", pushed)
-    stale = b'{"data": null, "errors": [{"type": "STALE_DATA", "message": "Expected branch to point to"}]}'
-    fail(dev, *[Fault(status=200, body=stale)] * 99)
-    assert len(dev.run(ecr_event("develop/shop", pushed))) == 1
-    assert dev.metric("conflicts") == 20
-    assert dev.waiting() == (0, 1)
-    fail(dev, *[Fault(status=200, body=stale)] * 99)
-    assert len(dev.run(ecr_event("develop/shop", pushed), remaining=10.0)) == 1
-    assert dev.metric("conflicts") == 21  # no time for another
-
-
-def test_a_missing_right_loses_nothing_and_fails_no_event(dev: Bench) -> None:
-    settle(dev, "shop")
-    dev.push("shop", at(10, dev))
-    rule = {"type": "pull_request", "parameters": {"required_approving_review_count": 1}}
-    dev.host.add_ruleset(REPOSITORY, githost_kit.ruleset("no writer", "dev", rule))
-    assert len(dev.run(ecr_event("develop/shop", at(10, dev)))) == 1
-    assert dev.failures() == []
-    assert dev.waiting() == (0, 1)
-    assert dev.metric("refused") == 1
-    assert dev.lines("GitHub refuses this writer")[0]["level"] == "ERROR"
-
-
-def test_only_the_change_that_github_finds_fault_with_is_given_up(dev: Bench) -> None:
-    services = ["a", "b", "poison", "z"]
-    for service in services:
-        settle(dev, service)
-        dev.push(service, at(10, dev))
-
-    def hook(call: Call) -> Fault | None:
-        if call.operation == "CommitImages" and b"apps/poison" in call.body:
-            return Fault(status=200, body=b'{"data": null, "errors": [{"type": "UNPROCESSABLE", "message": "A path is wrong"}]}')
-        return None
-
-    dev.host.faults = hook
-    assert dev.run(*(ecr_event(f"develop/{service}", at(10, dev)) for service in services)) == []
-    assert [each["service"] for each in dev.failures()] == ["poison"]
-    assert all(at(10, dev) in dev.read(image_file(service)) for service in ("a", "b", "z"))
-    assert OLD in dev.read(image_file("poison"))
-
-
-def test_trouble_of_aws_sends_events_back(dev: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(dev, "shop")
-    dev.push("shop", at(10, dev))
-    boto: Any = dev.writer.registry.client
-
-    def throttled(**_: object) -> None:
-        raise boto.exceptions.ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeImages")
-
-    monkeypatch.setattr(boto, "describe_images", throttled)
-    assert len(dev.run(ecr_event("develop/shop", at(10, dev)))) == 1
-    assert "AWS DescribeImages: ThrottlingException" in dev.lines("back to the queue")[0]["detail"]
-
-
 # Identity
 
 
@@ -359,24 +190,6 @@ def test_the_token_is_kept_until_shortly_before_it_expires(dev: Bench) -> None:
     assert app.token() == first
     dev.world.now += 2
     assert app.token() != first
-
-
-def test_a_token_that_github_no_longer_takes_is_replaced_with_the_key_as_it_is_now(dev: Bench) -> None:
-    settle(dev, "shop")
-    dev.push("shop", at(10, dev))
-    dev.writer.github.app.token()
-    fail(dev, Fault(status=401, body=b'{"message": "Bad credentials"}'), operation="ReadBranch")
-    read: list[str] = []
-    reader = dev.writer.github.app.read_key
-
-    def noting() -> str:
-        read.append("key")
-        return reader()
-
-    dev.writer.github.app.read_key = noting
-    assert dev.run(ecr_event("develop/shop", at(10, dev))) == []
-    assert read == ["key"]
-    assert at(10, dev) in dev.read(image_file("shop"))
 
 
 def test_a_key_that_is_none_says_what_to_put_there_and_not_what_was_there() -> None:
@@ -403,11 +216,6 @@ def test_dev_cannot_write_the_branch_that_stg_reads(dev: Bench) -> None:
         dev.writer.github.commit("stg", head, {"apps/shop/x.yaml": "x: 1\n"}, headline="No", body="")
     assert raised.value.access
     assert dev.host.head(REPOSITORY, "stg") == head
-
-
-def test_a_branch_that_does_not_exist_is_named(dev: Bench) -> None:
-    with pytest.raises(RefusedError, match="has no branch 'nowhere'"):
-        dev.writer.github.snapshot("nowhere", ["README.md"], [])
 
 
 def test_files_that_github_reports_as_not_found_are_just_absent(dev: Bench) -> None:
@@ -443,23 +251,6 @@ def test_a_long_list_of_files_is_read_at_one_commit(dev: Bench, monkeypatch: pyt
 def test_graphql_is_where_github_and_its_enterprise_server_have_it() -> None:
     assert graphql_url("https://api.github.com") == "https://api.github.com/graphql"
     assert graphql_url("https://git.example.com/api/v3") == "https://git.example.com/api/graphql"
-
-
-def test_no_key_and_no_token_ever_reaches_a_log(dev: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    settle(dev, "shop")
-    dev.push("shop", at(10, dev))
-    secret = githost_kit.key(str(DEV_APP)).private_pem.decode()
-    seen = [dev.writer.github.app.token()]
-    for operation in ("ReadBranch", "CommitImages"):
-        for fault in (Fault(status=401), Fault(status=403), Fault(status=500), Fault(drop=True), Fault(status=200, body=b"x")):
-            fail(dev, fault, fault, fault, operation=operation)
-            dev.run(ecr_event("develop/shop", at(10, dev)))
-            dev.host.faults = lambda _: None
-            seen.append(dev.writer.github.app.token())
-    output = dev.log.getvalue() + "".join(capfd.readouterr()) + repr(dev.writer.github)
-    assert len(dev.lines()) > 10
-    for hidden in (*seen, *secret.splitlines()[1:3], "Bearer "):
-        assert hidden not in output
 
 
 # New services
@@ -535,17 +326,6 @@ def test_two_writers_that_scaffold_at_once_make_one_directory(dev: Bench) -> Non
     assert dev.metric("conflicts") == 1
 
 
-def test_a_catalogue_entry_that_is_broken_fails_its_own_scaffold_only(dev: Bench) -> None:
-    dev.declare("good")
-    dev.declare("bad", health_path='/"')
-    dev.push("bad", at(10, dev))
-    dev.push("good", at(10, dev))
-    assert dev.run(ecr_event("develop/bad", at(10, dev)), ecr_event("develop/good", at(10, dev))) == []
-    assert [each["service"] for each in dev.failures()] == ["bad"]
-    assert "health_path" in dev.failures()[0]["reason"]
-    assert dev.read(image_file("good"))
-
-
 # Pins, sweep, marks
 
 
@@ -600,7 +380,7 @@ def test_marks_follow_what_stg_and_prd_reference_and_the_pin_wins(release: Bench
     assert marked(release, "shop") == {"slipway-keep-stg": new, "slipway-keep-prd": old}
     release.put({pin: None, image_file("shop", "base"): None}, "master")
     release.writer.sweep(lambda: LONG)
-    assert marked(release, "shop") == {"slipway-keep-stg": new}
+    assert marked(release, "shop") == {"slipway-keep-stg": new, "slipway-keep-prd": old}
     assert len(release.client("ecr").describe_images(repositoryName="release/shop")["imageDetails"]) == 3
 
 
