@@ -130,7 +130,7 @@ def test_a_single_stack_may_host_both_tracks() -> None:
     assert len(program.of("cloudwatch/eventRule:EventRule")) == 4
     assert len(program.of("slipway:image_hook:ImageHook")) == 2
     # Nothing of the release track is left in stg, and its images come from dev's registry now.
-    stg = evaluate("stg", config={**both, "slipway:builds": None})
+    stg = evaluate("stg", config={**both, "slipway:builds": None, "slipway:alarms": None})
     assert stg.of("ecr/repository:Repository") == []
     import json  # noqa: PLC0415 — only here
 

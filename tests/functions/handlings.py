@@ -214,18 +214,26 @@ WRITER: Final = _in(
     ("what waits is seen again soon", "self.queue.put_back(batch.open, after_seconds=after_seconds)", "[]", "[500-that-stays]"),
     (
         "a queue that does not put back harms nothing",
-        "except aws.ERRORS as error:\n            failed = [aws.described(error)]\n        if failed:\n"
-        '            self.logger.warning("not put',
-        "except ZeroDivisionError as error:\n            failed = [str(error)]\n        if failed:\n"
-        '            self.logger.warning("not put',
+        (
+            "except aws.ERRORS as error:\n            failed = [aws.described(error)]\n        if failed:\n"
+            '            self.logger.warning("not put'
+        ),
+        (
+            "except ZeroDivisionError as error:\n            failed = [str(error)]\n        if failed:\n"
+            '            self.logger.warning("not put'
+        ),
         "[aws-visibility-down-while-github-is]",
     ),
     (
         "a queue that does not delete harms nothing",
-        "except aws.ERRORS as error:\n            failed = [aws.described(error)]\n        if failed:\n"
-        '            self.logger.warning("not del',
-        "except ZeroDivisionError as error:\n            failed = [str(error)]\n        if failed:\n"
-        '            self.logger.warning("not del',
+        (
+            "except aws.ERRORS as error:\n            failed = [aws.described(error)]\n        if failed:\n"
+            '            self.logger.warning("not del'
+        ),
+        (
+            "except ZeroDivisionError as error:\n            failed = [str(error)]\n        if failed:\n"
+            '            self.logger.warning("not del'
+        ),
         "[aws-delete-down]",
     ),
     (

@@ -115,10 +115,12 @@ def test_memory_is_that_of_a_process_that_runs(started: Started) -> None:
     assert process.memory() == 0
 
 
-def test_it_gets_the_callers_path_and_nothing_else_of_its_environment(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_gets_the_callers_path_and_how_go_collects_and_nothing_else_of_its_environment(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBECONFIG", "somebody's")
     process = started(f"import os; print(sorted(set(os.environ) - {{'LC_CTYPE'}})); {WAITS}", COLOUR="blue")
-    assert process.tail().splitlines()[0] == "['COLOUR', 'PATH']"
+    assert process.tail().splitlines()[0] == "['COLOUR', 'GOGC', 'GOMEMLIMIT', 'PATH']"
 
 
 def test_none_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
