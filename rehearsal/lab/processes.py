@@ -19,8 +19,8 @@ _POLL_SECONDS: Final = 0.03
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 8.0
 _TAIL_LINES: Final = 15
-# Their heaps are small and soon filled: collecting less often costs some hundred MiB, and saves much of two cores. The limit keeps
-# a heap that grows from growing for ever. https://go.dev/doc/gc-guide
+# Their heaps are small and soon filled: collecting less often costs some hundred MiB, and saves much of two cores. The limit
+# keeps a heap that grows from growing for ever. https://go.dev/doc/gc-guide
 _GO: Final = {"GOGC": "400", "GOMEMLIMIT": "600MiB"}
 # A process dies with the *thread* that started it: this one lives as long as we do.
 _SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="spawner")
