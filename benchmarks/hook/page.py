@@ -13,6 +13,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem
 body { color: #1c2430; background: #fff }
 table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #dde3ea; vertical-align: top }
+td:first-child { width: 40% } td:nth-child(3), td:nth-child(4) { white-space: nowrap }
 .good { color: #11743b } .bad { color: #b3261e; font-weight: 600 } h2 { margin-top: 2rem } .peer { color: #4a5666 }
 svg { width: 100%; height: auto } text { font: 11px system-ui, sans-serif; fill: #4a5666 }
 .axis { stroke: #aab4c0 } .bar { stroke: #2563a8; stroke-width: 2 }

@@ -37,14 +37,14 @@ class StandardQueue:
     Attributes:
         clock: For visibility.
         visibility_seconds: How long a received message stays hidden.
-        most_receives: After so many a message goes to `dead`.
+        most_receives: After so many a message goes to `dead`; by default those of components/image_hook.py.
         dead: The dead-letter queue; None keeps them for ever.
         twice: Share of messages that are delivered again although they are hidden.
     """
 
     clock: Clock
     visibility_seconds: float = 720.0
-    most_receives: int = 10
+    most_receives: int = 12
     dead: "StandardQueue | None" = None
     twice: float = 0.0
     _ready: list[tuple[float, float, str]] = field(default_factory=list[tuple[float, float, str]])
