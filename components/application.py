@@ -1,13 +1,16 @@
 """One service in one cluster: its namespace, its binding to the edge, and the Argo CD Application that deploys it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
+import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components import iam, naming
 from components.argocd import ArgoCD, bind
+from components.ci_access import boundary_arn
 from components.edge import Route
 from components.settings import Settings
 
@@ -24,16 +27,20 @@ class ApplicationArgs:
         settings: The environment's settings.
         service: Name of the service, and of its namespace.
         route: Its part of the edge; None for a service without a host.
+        permissions: What its pods may do in AWS; nothing unless given.
     """
 
     argocd: ArgoCD
     settings: Settings
     service: str
     route: Route | None = None
+    permissions: Sequence[iam.Statement] = ()
 
 
 class Application(pulumi.ComponentResource):
-    """Namespace → TargetGroupBinding → Application, in this order: pods made before the binding have no readiness gate.
+    """Namespace → TargetGroupBinding and identity → Application, in this order.
+
+    Pods made before the binding have no readiness gate; those made before the identity have no AWS credentials.
 
     Attributes:
         namespace: Name of the service's namespace.
@@ -65,6 +72,8 @@ class Application(pulumi.ComponentResource):
                     after=[namespace],
                 )
             )
+        if args.permissions:
+            before.append(self._identity(name, args, after=namespace))
         environment = args.settings.environment
         kubernetes.apiextensions.CustomResource(
             f"{name}-application",
@@ -90,6 +99,37 @@ class Application(pulumi.ComponentResource):
         )
         self.namespace = namespace.metadata.name
         self.register_outputs({"namespace": self.namespace})
+
+    def _identity(self, name: str, args: ApplicationArgs, *, after: pulumi.Resource) -> aws.eks.PodIdentityAssociation:
+        """A role of the service's account in this one cluster, by Pod Identity: no annotation, so nothing in the manifests.
+
+        https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html
+        """
+        cluster, environment, stack = args.argocd.cluster, args.settings.environment, args.settings.stack
+        own = pulumi.ResourceOptions(parent=self, depends_on=[after])
+        role = aws.iam.Role(
+            name,
+            name=naming.role(stack, cluster.colour, args.service, "pods"),
+            description=f"Pods of {args.service} in {cluster.name}",
+            permissions_boundary=boundary_arn(environment.account, stack),
+            assume_role_policy=iam.document(
+                iam.trust_pods(
+                    environment.account,
+                    cluster_arn=f"arn:aws:eks:{cluster.region}:{environment.account}:cluster/{cluster.name}",
+                )
+            ),
+            opts=own,
+        )
+        policy = aws.iam.RolePolicy(name, role=role.id, policy=iam.document(*args.permissions), opts=own)
+        return aws.eks.PodIdentityAssociation(
+            name,
+            cluster_name=cluster.name,
+            namespace=args.service,
+            # As the scaffold names it (scaffold/apps).
+            service_account=args.service,
+            role_arn=role.arn,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[after, policy]),
+        )
 
 
 def namespace_labels(*, gated: bool) -> Mapping[str, str]:

@@ -49,6 +49,7 @@ class Declaration:
         label: First label of its host name; "" for a service that is not public.
         health_path: Path that answers 200 when the service can take traffic.
         priority: Listener priority; None derives it from the name.
+        smoke_test: Whether its image brings a test that Argo CD runs after each sync.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Declaration:
     label: str
     health_path: str
     priority: int | None = None
+    smoke_test: bool = False
 
     @property
     def public(self) -> bool:
@@ -84,6 +86,13 @@ class Declaration:
                 for environment, registry in settings.overlays.items()
             },
             "hosts": {each: f"{self.label}.{zones[each]}" for each in settings.overlays} if self.public else {},
+            # Where the track's own branch is not read, images come by release.
+            "released": [
+                each
+                for each in settings.overlays
+                if settings.environments[each].gitops_branch != settings.tracks[settings.track_of(each)].gitops_branch
+            ],
+            "smoke_test": self.smoke_test,
         }
 
 
@@ -184,27 +193,35 @@ def _faults(declaration: Declaration) -> Iterable[str]:
             f"service {name!r} has repository {declaration.repository!r}: letters, digits, '.', '_' and '-', at most 100, are "
             "allowed. Give the repository's name without the organization"
         )
-    if declaration.port is not None and not LOWEST_PORT <= declaration.port <= HIGHEST_PORT:
-        yield (
-            f"service {name!r} has port {declaration.port}: {LOWEST_PORT} to {HIGHEST_PORT} is allowed. Let the container "
-            "listen on such a port, for example 8080"
-        )
+    yield from _port_faults(declaration)
     if declaration.public and (fault := naming.label_fault(declaration.label)):
         yield (
             f"service {name!r} has host {declaration.label!r}: {fault}. Give one DNS label: the zone is added, and its "
             "certificate covers one label"
         )
-    if declaration.public and declaration.port is None:
-        yield f"service {name!r} has host {declaration.label!r} but no port: a public service needs one. Set port="
-    if declaration.port is not None and not _HEALTH_PATH.fullmatch(declaration.health_path):
-        yield (
-            f"service {name!r} has health path {declaration.health_path!r}: a path starting with '/', of a URL's characters, is "
-            "allowed. Give such a path, for example /healthz"
-        )
     if declaration.priority is not None and not LOWEST_SERVICE_PRIORITY <= declaration.priority <= HIGHEST_PRIORITY:
         yield (
             f"service {name!r} has priority {declaration.priority}: {LOWEST_SERVICE_PRIORITY} to {HIGHEST_PRIORITY} is allowed. "
             "Leave it out, or choose such a number"
+        )
+
+
+def _port_faults(declaration: Declaration) -> Iterable[str]:
+    """What has to do with its port, or with having none."""
+    name = declaration.name
+    if declaration.port is not None and not LOWEST_PORT <= declaration.port <= HIGHEST_PORT:
+        yield (
+            f"service {name!r} has port {declaration.port}: {LOWEST_PORT} to {HIGHEST_PORT} is allowed. Let the container "
+            "listen on such a port, for example 8080"
+        )
+    if declaration.public and declaration.port is None:
+        yield f"service {name!r} has host {declaration.label!r} but no port: a public service needs one. Set port="
+    if declaration.smoke_test and declaration.port is None:
+        yield f"service {name!r} has a smoke test but no port: a service that can be called is needed. Set port=, or leave it out"
+    if declaration.port is not None and not _HEALTH_PATH.fullmatch(declaration.health_path):
+        yield (
+            f"service {name!r} has health path {declaration.health_path!r}: a path starting with '/', of a URL's characters, is "
+            "allowed. Give such a path, for example /healthz"
         )
 
 

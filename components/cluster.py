@@ -249,17 +249,7 @@ class Cluster(pulumi.ComponentResource):
             name,
             name=naming.role(args.environment, args.colour, service_account),
             permissions_boundary=args.boundary_arn,
-            assume_role_policy=iam.document(
-                iam.grant(
-                    "PodsOfThisCluster",
-                    to={"Service": "pods.eks.amazonaws.com"},
-                    actions=["sts:AssumeRole", "sts:TagSession"],
-                    conditions={
-                        "StringEquals": {"aws:SourceAccount": args.account},
-                        "ArnEquals": {"aws:SourceArn": self._arn(args)},
-                    },
-                )
-            ),
+            assume_role_policy=iam.document(iam.trust_pods(args.account, cluster_arn=self._arn(args))),
             opts=own,
         )
         aws.iam.RolePolicy(name, role=role.id, policy=iam.document(*statements), opts=own)

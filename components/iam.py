@@ -121,6 +121,19 @@ def trust_service(service: str, *, account: str | None = None, source_arn: pulum
     return grant("Assume", to={"Service": service}, actions=["sts:AssumeRole"], conditions=conditions or None)
 
 
+def trust_pods(account: str, *, cluster_arn: pulumi.Input[str]) -> Statement:
+    """Let pods of one cluster assume the role, by Pod Identity: which of them, its association says.
+
+    Source: https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
+    """
+    return grant(
+        "PodsOfThisCluster",
+        to={"Service": "pods.eks.amazonaws.com"},
+        actions=["sts:AssumeRole", "sts:TagSession"],
+        conditions={"StringEquals": {"aws:SourceAccount": account}, "ArnEquals": {"aws:SourceArn": cluster_arn}},
+    )
+
+
 def account_root(account: str) -> str:
     """The principal that stands for all of an account: its own IAM then says who in it."""
     return f"arn:aws:iam::{account}:root"

@@ -1,9 +1,13 @@
 """One application, from its repository's branches to its pods in every colour: the only call a service needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
+import pulumi_github as github
 
+from components import iam
 from components.application import Application, ApplicationArgs
 from components.catalogue import Declaration
 from components.edge import Route, RouteArgs
@@ -11,6 +15,8 @@ from components.image_hook import ImageRule, ImageRuleArgs
 from components.pipeline import Builds, Pipeline, PipelineArgs
 from components.platform import Platform
 from components.registry import Registry, RegistryArgs
+
+_MERGE_METHODS: Final = ("merge", "rebase", "squash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,9 @@ class ServiceArgs:
         context: Folder that is sent to the build.
         build_timeout_minutes: When a build is given up, 5 to 2160.
         priority: Listener priority; follows from the name unless given.
+        permissions: What its pods may do in AWS, as statements of `components.iam`; nothing unless given.
+        smoke_test: Whether its image brings `/smoke-test`, which Argo CD runs after each sync. Counts when its directory is made.
+        protect_repository: Whether the branches that are built take reviewed pull requests only.
     """
 
     platform: Platform
@@ -41,6 +50,9 @@ class ServiceArgs:
     context: str = "."
     build_timeout_minutes: int = 30
     priority: int | None = None
+    permissions: Sequence[iam.Statement] = ()
+    smoke_test: bool = False
+    protect_repository: bool = False
 
 
 class Service(pulumi.ComponentResource):
@@ -72,6 +84,8 @@ class Service(pulumi.ComponentResource):
         if platform.builds is not None:
             for track in platform.hooks:
                 self.registries[track] = self._supply(track, declaration, args, platform.builds)
+        if args.protect_repository and platform.settings.owns_gitops:
+            self._rule(declaration, platform)
         route = self._route(declaration, platform)
         for colour, argocd in platform.argocds.items():
             # Nothing holds a worker back in a colour without traffic: it would do its work twice.
@@ -84,6 +98,7 @@ class Service(pulumi.ComponentResource):
                     settings=platform.settings,
                     service=name,
                     route=route,
+                    permissions=args.permissions,
                 ),
                 pulumi.ResourceOptions(parent=self),
             )
@@ -129,6 +144,34 @@ class Service(pulumi.ComponentResource):
         )
         return registry
 
+    def _rule(self, declaration: Declaration, platform: Platform) -> None:
+        """Rules for the branches that are built; the rest of the repository is its owners'.
+
+        Declared by the stack that owns the GitOps repository: no other one's credentials can loosen what guards production.
+        https://docs.github.com/en/rest/repos/rules#create-a-repository-ruleset
+        """
+        branches = sorted({track.application_branch for track in platform.settings.tracks.values()})
+        github.RepositoryRuleset(
+            declaration.name,
+            # Several services may come from one repository, where a ruleset's name is taken once.
+            name=f"slipway {declaration.name}",
+            repository=declaration.repository,
+            target="branch",
+            enforcement="active",
+            conditions={"ref_name": {"includes": [f"refs/heads/{branch}" for branch in branches], "excludes": []}},
+            rules={
+                "deletion": True,
+                "non_fast_forward": True,
+                "pull_request": {
+                    "required_approving_review_count": 1,
+                    # Or what is merged need not be what was read.
+                    "dismiss_stale_reviews_on_push": True,
+                    "allowed_merge_methods": list(_MERGE_METHODS),
+                },
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
     def _route(self, declaration: Declaration, platform: Platform) -> Route | None:
         if platform.edge is None or not declaration.public or declaration.port is None:
             return None
@@ -157,4 +200,5 @@ def _declaration(name: str, args: ServiceArgs) -> Declaration:
         label=(args.host or name) if public else args.host,
         health_path=args.health_path,
         priority=args.priority,
+        smoke_test=args.smoke_test,
     )

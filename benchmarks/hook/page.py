@@ -50,8 +50,8 @@ def _picture(sizes: Sequence[tuple[float, int]]) -> str:
     bars = [(_LEFT + seconds * across, _HIGH - size * up) for seconds, size in sizes]
     drawn = "".join(f'<line class="bar" x1="{x:.1f}" x2="{x:.1f}" y1="{_HIGH}" y2="{y:.1f}"/>' for x, y in bars)
     ticks = "".join(
-        f'<text x="{_LEFT + last * part * across:.1f}" y="{_HIGH + 16}" text-anchor="middle">{last * part:.0f} s</text>'
-        for part in (0, 0.25, 0.5, 0.75, 1)
+        f'<text x="{_LEFT + last * part * across:.1f}" y="{_HIGH + 16}" text-anchor="{anchor}">{last * part:.0f} s</text>'
+        for part, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
     )
     axis = f'<line class="axis" x1="{_LEFT}" x2="{_WIDE}" y1="{_HIGH}" y2="{_HIGH}"/>'
     numbers = "".join(

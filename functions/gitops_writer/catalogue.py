@@ -36,6 +36,8 @@ class Service:
         health_path: Path that answers 200; "" for a worker.
         images: Image address, without tag, by environment.
         hosts: Host name by environment; empty unless it is public.
+        released: Environments that get their images by release, after others have run them.
+        smoke_test: Whether its image brings a test that is run after each sync.
     """
 
     name: str
@@ -44,10 +46,14 @@ class Service:
     health_path: str
     images: Mapping[str, str]
     hosts: Mapping[str, str]
+    released: frozenset[str] = frozenset()
+    smoke_test: bool = False
 
 
 def parse(text: str) -> Service:
     """Read and check one entry: its values go into manifests.
+
+    An entry that was written before `released` and `smoke_test` were known has neither.
 
     Raises:
         EntryError: something is missing or of a form that manifests cannot carry.
@@ -70,6 +76,8 @@ def parse(text: str) -> Service:
         health_path=entry["health_path"] or "",
         images=entry["images"],
         hosts=entry["hosts"],
+        released=frozenset(entry.get("released", ())),
+        smoke_test=entry.get("smoke_test", False),
     )
 
 
@@ -92,6 +100,20 @@ def _faults(entry: Mapping[str, Any]) -> Iterable[str]:
                 yield f"{key}.{environment} is {value!r}: {pattern.pattern} is allowed"
     if entry.get("hosts") and port is None:
         yield "hosts are given without a port: a worker has none"
+    yield from _optional_faults(entry)
+
+
+def _optional_faults(entry: Mapping[str, Any]) -> Iterable[str]:
+    released: object = entry.get("released", [])
+    known: object = entry.get("images")
+    environments = list(cast("Mapping[str, object]", known)) if isinstance(known, dict) else []
+    if not isinstance(released, list) or not all(each in environments for each in cast("list[object]", released)):
+        yield f"released is {released!r}: a list of {', '.join(environments)} is allowed"
+    smoke_test: object = entry.get("smoke_test", False)
+    if not isinstance(smoke_test, bool):
+        yield f"smoke_test is {smoke_test!r}: true or false is allowed"
+    elif smoke_test and entry.get("port") is None:
+        yield "smoke_test is true without a port: a worker has nothing to call"
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

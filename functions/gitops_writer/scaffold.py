@@ -6,7 +6,9 @@ declared; of two layers with the same file the later one wins:
     every                       what all services have
     served or worker            with a port, or without
     public or internal          of served ones: with a host, or without
+    smoke                       of served ones: with a test after each sync
     first or later              an overlay with an image component of its own, or one that takes the base's image
+    released                    of later ones: an environment that gets its images by release
 
 A folder `overlay` becomes `overlays/<environment>`, once for each.
 """
@@ -44,11 +46,16 @@ def _layer(name: str) -> Mapping[str, Template]:
 def files(service: Service, layout: Layout) -> Mapping[str, str]:
     """The files of `service` by path in the GitOps repository."""
     layers = ["every", *(("served", "public" if service.hosts else "internal") if service.port else ("worker",))]
+    if service.smoke_test:
+        layers.append("smoke")
     common = {"service": service.name, "namespace": service.namespace, "port": service.port, "health_path": service.health_path}
     made: dict[str, str] = {}
     for environment, image in service.images.items():
         values = {**common, "environment": environment, "image": image, "host": service.hosts.get(environment, "")}
-        for layer in (*layers, "first" if environment == layout.own_overlay else "later"):
+        overlay = ["first"] if environment == layout.own_overlay else ["later"]
+        if environment in service.released:
+            overlay.append("released")
+        for layer in (*layers, *overlay):
             for path, template in _layer(layer).items():
                 placed = f"overlays/{environment}/{path.removeprefix('overlay/')}" if path.startswith("overlay/") else path
                 made[f"{layout.directory(service.name)}/{placed}"] = template.substitute(values)

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from rehearsal.program import Declared, Program
+from components import iam
+from components.platform import Platform
+from components.service import Service, ServiceArgs
+from rehearsal.cloud.policy import may_assume
+from rehearsal.program import Declared, Program, evaluate
+from tests.components.kit import awaited, identity, may
 from tests.conftest import STACKS
 
 APPLICATION = "kubernetes:argoproj.io/v1alpha1:Application"
@@ -85,3 +90,61 @@ def test_a_service_s_namespace_is_restricted_and_gates_readiness_where_the_edge_
     assert worker["pod-security.kubernetes.io/enforce"] == "restricted"
     assert web["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
     assert "elbv2.k8s.aws/pod-readiness-gate-inject" not in worker
+
+
+def with_permissions(platform: Platform) -> None:
+    """A service that reads one table of its environment's account, and one that needs nothing."""
+    account = platform.settings.environment.account
+    carts = iam.allow(
+        "ReadCarts", actions=["dynamodb:GetItem"], resources=[f"arn:aws:dynamodb:eu-central-1:{account}:table/carts"]
+    )
+    Service("basket", ServiceArgs(platform=platform, repository="basket", port=8080, permissions=[carts]))
+    Service("plain", ServiceArgs(platform=platform, repository="plain", port=8080))
+
+
+@pytest.fixture(scope="module")
+def permitted() -> Program:
+    """Both in two colours of prd."""
+    clusters = {"blue": {"version": "1.34", "weight": 90}, "green": {"version": "1.35", "weight": 10}}
+    return evaluate("prd", catalogue=with_permissions, config={"slipway:clusters": clusters})
+
+
+@pytest.mark.parametrize("colour", ["blue", "green"])
+def test_a_service_s_pods_may_what_its_call_says_within_the_boundary_and_nothing_else(permitted: Program, colour: str) -> None:
+    role = identity(permitted, f"basket-{colour}", "333333333333")
+    assert may(role, "dynamodb:GetItem", "arn:aws:dynamodb:eu-central-1:333333333333:table/carts")
+    assert not may(role, "dynamodb:PutItem", "arn:aws:dynamodb:eu-central-1:333333333333:table/carts")
+    assert not may(role, "dynamodb:GetItem", "arn:aws:dynamodb:eu-central-1:333333333333:table/orders")
+
+
+@pytest.mark.parametrize(("colour", "other"), [("blue", "green"), ("green", "blue")])
+def test_a_service_s_role_is_its_service_account_s_of_one_cluster_and_is_there_before_its_pods(
+    permitted: Program, colour: str, other: str
+) -> None:
+    role = permitted.one("iam/role:Role", f"basket-{colour}")
+    association = permitted.one("PodIdentityAssociation", f"basket-{colour}")
+    # The names that the scaffold gives namespace and account (tests/scaffold_apps).
+    assert association.inputs == {
+        "clusterName": f"slipway-prd-{colour}",
+        "namespace": "basket",
+        "serviceAccount": "basket",
+        "roleArn": role.outputs["arn"],
+    }
+    cluster = f"arn:aws:eks:eu-central-1:333333333333:cluster/slipway-prd-{colour}"
+    trust, arn = role.inputs["assumeRolePolicy"], role.outputs["arn"]
+    assert may_assume(trust, arn, "pods.eks.amazonaws.com", cluster)
+    assert not may_assume(trust, arn, "pods.eks.amazonaws.com", cluster.replace(colour, other))
+    assert not may_assume(trust, arn, "pods.eks.amazonaws.com", cluster.replace("333333333333", "999999999999"))
+    # https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html: both, or pods get nothing
+    assert '["sts:AssumeRole", "sts:TagSession"]' in trust
+    application = permitted.one(APPLICATION, f"basket-{colour}")
+    rights = permitted.one("iam/rolePolicy:RolePolicy", f"basket-{colour}")
+    assert {association.urn, rights.urn} <= awaited(permitted, application)
+    # The role wears the boundary by its name: it must be there, as for the cluster's own roles.
+    assert permitted.one("iam/policy:Policy", "boundary").urn in awaited(permitted, role)
+
+
+def test_a_service_without_permissions_has_no_identity(permitted: Program, programs: Mapping[str, Program]) -> None:
+    for program in (permitted, *programs.values()):
+        services = {each.inputs["serviceAccount"] for each in program.of("PodIdentityAssociation")}
+        assert not services & {"plain", "storefront", "invoices"}

@@ -46,6 +46,7 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     ("a host too long", declared(("shop", {"host": "h" * 64})), r"it has 64 characters, at most 63"),
     ("a host with an underscore", declared(("shop", {"host": "my_shop"})), r"has host 'my_shop'"),
     ("a host for a worker", declared(("shop", {"port": None, "host": "shop"})), r"'shop' has host 'shop' but no port"),
+    ("a smoke test of a worker", declared(("shop", {"port": None, "smoke_test": True})), r"'shop' has a smoke test but no port"),
     ("a port out of range", declared(("shop", {"port": 70000})), r"port 70000: 1024 to 65535"),
     ("a privileged port", declared(("shop", {"port": 80})), r"port 80: 1024 to 65535"),
     ("a repository with a slash", declared(("shop", {"repository": "org/shop"})), r"repository 'org/shop'"),

@@ -1,11 +1,13 @@
 """components/service.py over the three stacks: what one call declares, and what it leaves alone."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.platform import Platform
 from components.service import Service, ServiceArgs
+from functions.gitops_writer.catalogue import parse
 from rehearsal.program import Declared, Program, evaluate, stack_config
 from services import services
 from tests.components.test_settings import changed
@@ -96,8 +98,6 @@ def test_the_two_repositories_of_a_service_have_different_lifecycles(programs: M
 
 
 def test_the_release_registry_is_open_to_prd_s_account_and_to_no_other(programs: Mapping[str, Program]) -> None:
-    import json  # noqa: PLC0415 — only here
-
     policy = json.loads(programs["stg"].one("ecr/repositoryPolicy:RepositoryPolicy", "storefront").inputs["policy"])
     principals = [principal for statement in policy["Statement"] for principal in statement["Principal"]["AWS"]]
     assert principals == ["arn:aws:iam::333333333333:root"]
@@ -132,8 +132,6 @@ def test_a_single_stack_may_host_both_tracks() -> None:
     # Nothing of the release track is left in stg, and its images come from dev's registry now.
     stg = evaluate("stg", config={**both, "slipway:builds": None, "slipway:alarms": None})
     assert stg.of("ecr/repository:Repository") == []
-    import json  # noqa: PLC0415 — only here
-
     grants = json.loads(program.one("ecr/repositoryPolicy:RepositoryPolicy", "storefront-release").inputs["policy"])
     assert grants["Statement"][0]["Principal"]["AWS"] == [
         "arn:aws:iam::222222222222:root",
@@ -189,8 +187,6 @@ def test_rule_and_queue_come_before_the_pipeline_which_runs_once_when_it_is_made
 def test_the_writer_is_told_every_declared_service_with_its_images_per_environment(
     programs: Mapping[str, Program],
 ) -> None:
-    import json  # noqa: PLC0415 — only here
-
     parameter = programs["dev"].one("ssm/parameter:Parameter", "storefront")
     assert parameter.inputs["name"] == "/slipway/develop/services/storefront"
     told = json.loads(parameter.inputs["value"])
@@ -199,8 +195,66 @@ def test_the_writer_is_told_every_declared_service_with_its_images_per_environme
         "stg": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/release/storefront",
         "prd": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/release/storefront",
     }
+    # prd reads another branch than the one its track writes: what runs there comes by release.
+    assert (told["released"], told["smoke_test"]) == (["prd"], False)
     assert told["hosts"]["prd"] == "storefront.example.com"
     assert told["port"] == 8080
+
+
+def test_a_smoke_test_is_told_to_the_writer_that_scaffolds_it() -> None:
+    program = evaluate("dev", catalogue=with_one_more(smoke_test=True))
+    told = json.loads(program.one("ssm/parameter:Parameter", "basket").inputs["value"])
+    assert told["smoke_test"] is True
+    service = parse(json.dumps(told))
+    assert (service.smoke_test, service.released) == (True, {"prd"})
+
+
+def test_the_owning_stack_alone_rules_a_protected_repository_s_branches_and_declares_nothing_else_of_it(
+    programs: Mapping[str, Program],
+) -> None:
+    for stack in STACKS:
+        program = evaluate(stack, catalogue=with_one_more(protect_repository=True))
+        known = {each.urn for each in evaluate(stack, catalogue=with_one_more()).resources}
+        more = [each for each in program.resources if each.urn not in known]
+        assert [each.type for each in more] == (["github:index/repositoryRuleset:RepositoryRuleset"] if stack == "prd" else [])
+        assert programs[stack].urns().keys() <= known
+        if stack != "prd":
+            continue
+        (ruleset,) = more
+        assert ruleset.urn.endswith("slipway:service:Service$github:index/repositoryRuleset:RepositoryRuleset::basket")
+        assert ruleset.inputs == {
+            "name": "slipway basket",
+            "repository": "basket",
+            "target": "branch",
+            "enforcement": "active",
+            "conditions": {"refName": {"includes": ["refs/heads/develop", "refs/heads/master"], "excludes": []}},
+            "rules": {
+                "deletion": True,
+                "nonFastForward": True,
+                "pullRequest": {
+                    "requiredApprovingReviewCount": 1,
+                    "dismissStaleReviewsOnPush": True,
+                    "allowedMergeMethods": ["merge", "rebase", "squash"],
+                },
+            },
+        }
+
+
+def test_a_protected_repository_s_branches_are_those_that_the_tracks_build() -> None:
+    tracks = changed("slipway:tracks", "release.applicationBranch", "main", "prd")
+    program = evaluate("prd", config=tracks, catalogue=with_one_more(protect_repository=True))
+    ruleset = program.one("RepositoryRuleset", "basket")
+    assert ruleset.inputs["conditions"]["refName"]["includes"] == ["refs/heads/develop", "refs/heads/main"]
+
+
+def test_services_of_one_repository_may_both_protect_it() -> None:
+    def both(platform: Platform) -> None:
+        for name in ("shop", "work"):
+            Service(name, ServiceArgs(platform=platform, repository="shop", port=8080, protect_repository=True))
+
+    rulesets = [each for each in evaluate("prd", catalogue=both).of("RepositoryRuleset") if each.inputs["repository"] == "shop"]
+    # A repository takes a ruleset's name once.
+    assert sorted(each.inputs["name"] for each in rulesets) == ["slipway shop", "slipway work"]
 
 
 def test_a_service_knows_its_address() -> None:

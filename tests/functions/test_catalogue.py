@@ -1,6 +1,7 @@
 """The catalogue's entries: what may become a manifest, and when they are read."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,13 @@ def test_an_entry_as_the_components_make_it_is_read_whole() -> None:
     assert list(service.images) == ["dev", "stg", "prd"]
     worker = parse(json.dumps(entry("shop", port=None, health_path=None, hosts={})))
     assert (worker.port, worker.health_path, worker.hosts) == (None, "", {})
+    tested = parse(json.dumps(entry("shop", released=["prd"], smoke_test=True)))
+    assert (tested.released, tested.smoke_test) == ({"prd"}, True)
+
+
+def test_an_entry_from_before_releases_and_smoke_tests_is_read_as_without_them() -> None:
+    service = parse(json.dumps(entry("shop")))
+    assert (service.released, service.smoke_test) == (frozenset(), False)
 
 
 @pytest.mark.parametrize(
@@ -32,10 +40,14 @@ def test_an_entry_as_the_components_make_it_is_read_whole() -> None:
         ({"images": {"../../x": "registry.example/shop"}}, "images.../../x is"),
         ({"hosts": {"dev": "localhost"}}, "hosts.dev is"),
         ({"port": None, "health_path": None}, "hosts are given without a port"),
+        ({"released": ["live"]}, "released is ['live']"),
+        ({"released": "prd"}, "released is 'prd'"),
+        ({"smoke_test": "yes"}, "smoke_test is 'yes'"),
+        ({"port": None, "health_path": None, "hosts": {}, "smoke_test": True}, "smoke_test is true without a port"),
     ],
 )
 def test_a_value_that_manifests_cannot_carry_is_refused(change: dict[str, object], said: str) -> None:
-    with pytest.raises(EntryError, match=said.replace("{", r"\{").replace(".", r"\.")):
+    with pytest.raises(EntryError, match=re.escape(said)):
         parse(json.dumps(entry("shop", **change)))
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -30,15 +30,30 @@ KINDS: Final[Mapping[str, Mapping[str, object]]] = {
     "public": {},
     "internal": {"hosts": {}},
     "worker": {"port": None, "health_path": None, "hosts": {}},
+    "smoke-tested": {"smoke_test": True},
 }
-WITHOUT_POD_KINDS: Final = ["ConfigMap", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"]
+EVERY_KIND: Final = (
+    "ConfigMap",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+)
+# What a kind of service has beside them.
+MORE_KINDS: Final[Mapping[str, Sequence[str]]] = {
+    "public": ["Service"],
+    "internal": ["Service"],
+    "worker": [],
+    "smoke-tested": ["Job", "Service"],
+}
 
 Objects = dict[str, dict[str, Any]]
 
 
 def files(kind: str) -> dict[str, str]:
     """A service's files as the writer would commit them."""
-    return dict(scaffold.files(catalogue.parse(json.dumps(entry("shop", **KINDS[kind]))), LAYOUT))
+    return dict(scaffold.files(catalogue.parse(json.dumps(entry("shop", released=["prd"], **KINDS[kind]))), LAYOUT))
 
 
 def render(folder: Path, texts: Mapping[str, str], environment: str) -> Objects:
@@ -83,7 +98,7 @@ def test_every_overlay_renders_valid_objects_before_and_after_its_first_image(
     written = LAYOUT.overlay_image("shop", "dev") if environment == "dev" else LAYOUT.base_image("shop")
     after = render(tmp_path, with_image(texts, written), environment)
     assert image_of(after) == f"{address(environment)}:{TAG}@{DIGEST}"
-    expected = sorted([*WITHOUT_POD_KINDS, "Deployment", *([] if kind == "worker" else ["Service"])])
+    expected = sorted([*EVERY_KIND, *MORE_KINDS[kind]])
     for objects in (before, after):
         assert sorted(objects) == expected
         for each in objects.values():
@@ -125,30 +140,130 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rendered")
 
 
+def pods(objects: Objects) -> dict[str, dict[str, Any]]:
+    """Every pod template of a rendering, by the kind that makes pods of it."""
+    return {kind: each["spec"]["template"] for kind, each in objects.items() if "template" in each.get("spec", {})}
+
+
+# Volume types of https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+ALLOWED_VOLUMES: Final = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+
+
+def refused(pod: Mapping[str, Any]) -> Iterator[str]:
+    """What the restricted Pod Security standard refuses in a pod, control by control, and those of the baseline below it.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+    """
+    own = pod.get("securityContext", {})
+    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if key in pod)
+    yield from (f"securityContext.{key}" for key in ("sysctls", "seLinuxOptions", "windowsOptions") if key in own)
+    if own.get("supplementalGroups") and 0 in own["supplementalGroups"]:
+        yield "supplementalGroups"
+    for volume in pod.get("volumes", []):
+        if not (volume.keys() - {"name"}) <= ALLOWED_VOLUMES:
+            yield f"volume {volume}"
+    for container in [*pod["containers"], *pod.get("initContainers", []), *pod.get("ephemeralContainers", [])]:
+        # What a container does not say, its pod says for it.
+        its = {**{key: own[key] for key in ("runAsNonRoot", "runAsUser", "seccompProfile") if key in own}}
+        its |= container.get("securityContext", {})
+        capabilities = its.get("capabilities", {})
+        held = {
+            "runAsNonRoot": its.get("runAsNonRoot") is True,
+            "runAsUser": its.get("runAsUser") != 0,
+            "seccompProfile": its.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
+            "allowPrivilegeEscalation": its.get("allowPrivilegeEscalation") is False,
+            "capabilities.drop": "ALL" in capabilities.get("drop", []),
+            "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+            "privileged": not its.get("privileged", False),
+            "procMount": "procMount" not in its,
+            "hostPort": not any(port.get("hostPort") for port in container.get("ports", [])),
+        }
+        yield from (f"{container['name']}: {key}" for key, fine in held.items() if not fine)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_pods_pass_restricted_pod_security(shared: Path, kind: str) -> None:
-    """As https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted lists it."""
-    pod = rendered(kind, "prd", shared / kind)["Deployment"]["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys()
-    assert {kind for volume in pod["volumes"] for kind in volume.keys() - {"name"}} == {"emptyDir"}
-    (container,) = pod["containers"]
-    security = container["securityContext"]
-    assert security == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
+def test_pods_pass_restricted_pod_security_and_write_to_a_folder_of_their_own_alone(
+    shared: Path, kind: str, environment: str
+) -> None:
+    found = pods(rendered(kind, environment, shared / kind))
+    assert sorted(found) == (["Deployment", "Job"] if "Job" in MORE_KINDS[kind] else ["Deployment"])
+    for template in found.values():
+        pod = template["spec"]
+        assert list(refused(pod)) == []
+        # By number, or the kubelet cannot tell whether an image's user is root.
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["automountServiceAccountToken"] is False
+        (container,) = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 — in the container
+        assert [volume.keys() for volume in pod["volumes"]] == [{"name", "emptyDir"}]
+        assert {"cpu", "memory", "ephemeral-storage"} == container["resources"]["requests"].keys()
+        assert {"memory", "ephemeral-storage"} == container["resources"]["limits"].keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pods_are_spread_over_zones_and_nodes_and_never_all_gone_at_once(shared: Path, kind: str) -> None:
+    objects = rendered(kind, "prd", shared / kind)
+    deployment = objects["Deployment"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    spread = {each["topologyKey"]: each for each in deployment["template"]["spec"]["topologySpreadConstraints"]}
+    assert spread.keys() == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    budget = objects["PodDisruptionBudget"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    for selector in (*(each["labelSelector"] for each in spread.values()), budget["selector"], deployment["selector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    assert deployment["template"]["spec"]["serviceAccountName"] == objects["ServiceAccount"]["metadata"]["name"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_smoke_test_runs_the_service_s_own_image_after_each_sync_and_takes_no_traffic(tmp_path: Path, environment: str) -> None:
+    texts = with_image(files("smoke-tested"), LAYOUT.base_image("shop"))
+    objects = render(tmp_path, with_image(texts, LAYOUT.overlay_image("shop", "dev")), environment)
+    job = objects["Job"]
+    assert job["metadata"]["annotations"] == {
+        "argocd.argoproj.io/hook": "PostSync",
+        "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
     }
-    assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
-    assert "memory" in container["resources"]["limits"]
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["serviceAccountName"] == "shop"
-    assert pod["topologySpreadConstraints"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image_of(objects) == f"{address(environment)}:{TAG}@{DIGEST}"
+    # Whatever picks pods of the service by label must not pick this one.
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        objects["Service"]["spec"]["selector"],
+        objects["Deployment"]["spec"]["selector"]["matchLabels"],
+        objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert not selector.items() <= labels.items()
+    # It needs no AWS permission, and so does not run under the account that has the service's.
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] != objects["ServiceAccount"]["metadata"]["name"]
+    assert {"name": "SERVICE_URL", "value": f"http://{objects['Service']['metadata']['name']}"} in container["env"]
+    assert container["envFrom"] == [{"configMapRef": {"name": objects["ConfigMap"]["metadata"]["name"]}}]
+    # It ends, one way or the other.
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (2, 300)
 
 
-@pytest.mark.parametrize("kind", ["public", "internal"])
+def test_a_smoke_test_is_one_more_object_and_changes_no_other(shared: Path) -> None:
+    for environment in ENVIRONMENTS:
+        plain = rendered("public", environment, shared / "public")
+        tested = dict(rendered("smoke-tested", environment, shared / "smoke-tested"))
+        assert tested.pop("Job")
+        assert tested == plain
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "Service" in MORE_KINDS[kind]])
 def test_the_service_object_offers_the_port_that_the_edge_binds_to(shared: Path, kind: str) -> None:
     objects = rendered(kind, "prd", shared / kind)
     service = objects["Service"]
@@ -164,6 +279,7 @@ def test_the_service_object_offers_the_port_that_the_edge_binds_to(shared: Path,
 def test_who_may_call_follows_from_the_kind(shared: Path) -> None:
     policies = {kind: rendered(kind, "prd", shared / kind)["NetworkPolicy"]["spec"] for kind in KINDS}
     assert policies["public"]["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
+    assert policies["smoke-tested"] == policies["public"]
     assert policies["internal"]["ingress"][0]["from"] == [{"namespaceSelector": {}}]
     assert not policies["worker"].get("ingress")
     assert all(policy["policyTypes"] == ["Ingress"] for policy in policies.values())
@@ -181,16 +297,17 @@ def test_overlays_differ_as_environments_do(shared: Path) -> None:
         assert values == {"SERVICE": "shop", "ENVIRONMENT": environment, "PUBLIC_HOST": f"shop.{environment}.example.com"}
         (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": objects["ConfigMap"]["metadata"]["name"]}}]
-    assert bounds == {"dev": (1, 2), "stg": (2, 6), "prd": (2, 6)}
+    assert bounds == {"dev": (1, 2), "stg": (2, 4), "prd": (3, 9)}
 
 
 def test_environments_come_from_the_catalogue_and_not_from_the_templates() -> None:
     images = {"qa": "registry.example/qa/shop", "live": "registry.example/live/shop"}
-    service = catalogue.parse(json.dumps(entry("shop", images=images, hosts={})))
+    service = catalogue.parse(json.dumps(entry("shop", images=images, hosts={}, released=["live"])))
     made = scaffold.files(service, Layout(root="apps/{service}", own_overlay="qa"))
     assert {path.split("/")[3] for path in made if "/overlays/" in path} == {"qa", "live"}
     assert "apps/shop/overlays/qa/image/kustomization.yaml" in made
     assert "apps/shop/overlays/live/image/kustomization.yaml" not in made
+    assert "minReplicas: 3" in made["apps/shop/overlays/live/autoscaler.yaml"]
     without = scaffold.files(service, Layout(root="apps/{service}", own_overlay=None))
     assert [path for path in without if path.endswith("/image/kustomization.yaml")] == ["apps/shop/base/image/kustomization.yaml"]
 
