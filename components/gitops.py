@@ -13,13 +13,15 @@ from components.settings import Settings
 
 # Files of the new repository: workflows, their scripts, code owners. Real files, tested in tests/scaffold_repository.
 SCAFFOLD: Final = Path(__file__).resolve().parent.parent / "scaffold" / "repository"
-# Three of them say what the settings say: which environments and tracks there are, who answers for the workflows, and
-# which branches promotions start from.
+# Four of them say what the settings say: which environments and tracks there are, who answers for the workflows, and which
+# branches promotions start from and releases lead to.
 PLATFORM_FILE: Final = ".github/slipway/platform.json"
 OWNERS_FILE: Final = ".github/CODEOWNERS"
 PROMOTE_FILE: Final = ".github/workflows/promote.yml"
+RELEASED_FILE: Final = ".github/workflows/released.yml"
 _EXAMPLE_OWNERS: Final = "@example-org/platform"
-_EXAMPLE_BRANCHES: Final = "branches: [dev]"
+_EXAMPLE_SOURCES: Final = "branches: [dev]"
+_EXAMPLE_TARGETS: Final = "branches: [master]"
 # The App that runs GitHub's own workflows: a check of that name from anybody else counts for nothing.
 # https://api.github.com/apps/github-actions
 _GITHUB_ACTIONS: Final = 15368
@@ -129,7 +131,19 @@ class GitOps(pulumi.ComponentResource):
 
     def _rules(self, name: str, args: GitOpsArgs, *, after: Sequence[pulumi.Resource]) -> None:
         """One ruleset per environment branch, so that each App can pass its own branch's rule and no other."""
-        writers = writers_by_branch(args.settings)
+        passing = passing_by_branch(args.settings)
+        for branch in emergency_branches(args.settings):
+            # A bypass is one of a whole ruleset. What no emergency needs, to force or to delete, stays refused by another one.
+            github.RepositoryRuleset(
+                f"{name}-{branch}-history",
+                name=f"slipway {branch} history",
+                repository=self.repository.name,
+                target="branch",
+                enforcement="active",
+                conditions={"ref_name": {"includes": [f"refs/heads/{branch}"], "excludes": []}},
+                rules={"deletion": True, "non_fast_forward": True},
+                opts=pulumi.ResourceOptions(parent=self, depends_on=after),
+            )
         for branch in sorted({each.gitops_branch for each in args.settings.environments.values()}):
             github.RepositoryRuleset(
                 f"{name}-{branch}",
@@ -139,7 +153,7 @@ class GitOps(pulumi.ComponentResource):
                 enforcement="active",
                 conditions={"ref_name": {"includes": [f"refs/heads/{branch}"], "excludes": []}},
                 bypass_actors=[
-                    {"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"} for app in writers.get(branch, [])
+                    {"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"} for app in passing.get(branch, [])
                 ],
                 rules={
                     "deletion": True,
@@ -160,12 +174,31 @@ class GitOps(pulumi.ComponentResource):
             )
 
 
-def writers_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
-    """The App ids that may commit to a branch without review: each track's writer, on that track's branch alone."""
+def passing_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
+    """The App ids that may commit to a branch without review.
+
+    Each track's writer, on that track's branch alone; and with emergency pins the promoter, where releases lead to. Rules
+    cannot hold an App to some files:
+    https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/available-rules-for-rulesets
+    """
     found: dict[str, list[int]] = {}
     for track in settings.tracks.values():
         found.setdefault(track.gitops_branch, []).append(track.writer.app_id)
+    for branch in emergency_branches(settings):
+        found.setdefault(branch, []).append(settings.gitops.promoter.app_id)
     return found
+
+
+def emergency_branches(settings: Settings) -> Sequence[str]:
+    """The branches to which the promoter may commit pins without review; none unless that is set."""
+    return release_branches(settings) if settings.gitops.emergency_pins else []
+
+
+def release_branches(settings: Settings) -> Sequence[str]:
+    """The branches that releases lead to: those of environments that run a track's images and read no track's branch."""
+    running = {name for track in settings.tracks.values() if not track.overlay for name in track.environments}
+    written = {track.gitops_branch for track in settings.tracks.values()}
+    return sorted({settings.environments[name].gitops_branch for name in running} - written)
 
 
 def repository_files(settings: Settings) -> Mapping[str, str]:
@@ -178,9 +211,11 @@ def repository_files(settings: Settings) -> Mapping[str, str]:
     files = dict(scaffold_files(SCAFFOLD))
     files[PLATFORM_FILE] = json.dumps(platform(settings), indent=2) + "\n"
     sources = sorted({track.gitops_branch for track in settings.tracks.values() if track.overlay})
+    targets = release_branches(settings)
     for path, example, ours in (
         (OWNERS_FILE, _EXAMPLE_OWNERS, f"@{settings.organization.name}/{settings.gitops.team}"),
-        (PROMOTE_FILE, _EXAMPLE_BRANCHES, f"branches: [{', '.join(sources)}]"),
+        (PROMOTE_FILE, _EXAMPLE_SOURCES, f"branches: [{', '.join(sources)}]"),
+        (RELEASED_FILE, _EXAMPLE_TARGETS, f"branches: [{', '.join(targets)}]"),
     ):
         if files[path].count(example) != 1:
             times = files[path].count(example)
@@ -198,6 +233,8 @@ def platform(settings: Settings) -> Mapping[str, Mapping[str, object]]:
             name: {"branch": each.gitops_branch, "overlay": each.overlay, "environments": list(each.environments)}
             for name, each in settings.tracks.items()
         },
+        # A service's own repository has its name, unless `repositories` holds another one by service.
+        "applications": {"host": settings.gitops.git_url, "owner": settings.organization.name, "repositories": {}},
     }
 
 

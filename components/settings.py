@@ -203,6 +203,7 @@ class GitOpsSettings(_Model):
         reader: GitHub App that Argo CD reads with: `contents: read` on this one repository.
         reviewers: Approvals that a change of an environment's branch needs.
         team: Team of the organization that answers for the repository's workflows (CODEOWNERS).
+        emergency_pins: Whether the promoter may commit to the branches that releases lead to, past review and checks.
         git_url: Where Git is served; differs from github.com only for GitHub Enterprise Server.
         api_url: Where the API is served, likewise.
     """
@@ -213,6 +214,7 @@ class GitOpsSettings(_Model):
     reader: App
     reviewers: Annotated[int, Field(ge=1, le=6)] = 1
     team: GitHubTeam = "platform"
+    emergency_pins: bool = False
     git_url: str = "https://github.com"
     api_url: str = "https://api.github.com"
 

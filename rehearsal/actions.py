@@ -76,12 +76,14 @@ class Actions:
         repository: `owner/name`.
         promoter: What `vars.SLIPWAY_PROMOTER_APP` and `secrets.SLIPWAY_PROMOTER_KEY` stand for.
         say: Hears what the steps print, line by line.
+        applications: What `secrets.SLIPWAY_APPLICATIONS_TOKEN` stands for; "", as on GitHub, without it.
     """
 
     host: GitHost
     repository: str
     promoter: App
     say: Callable[[str], None]
+    applications: str = ""
     _runs: int = field(default=0, init=False)
 
     def pushed(self, branch: str) -> list[Run]:
@@ -90,7 +92,8 @@ class Actions:
         for name, workflow in self._workflows(branch).items():
             push = cast("dict[str, Any] | None", _triggers(workflow).get("push", {"branches": []}))
             if push is None or branch in push.get("branches", [branch]):
-                found.append(self._run(name, workflow, branch, {"github.ref_name": branch}))
+                pushed = {"github.ref_name": branch, "github.sha": self._commit(branch)}
+                found.append(self._run(name, workflow, branch, pushed))
         return found
 
     def dispatch(self, name: str, **inputs: str) -> Run:
@@ -164,6 +167,7 @@ class Actions:
             "github.token": self.token(),
             "vars.SLIPWAY_PROMOTER_APP": str(self.promoter.app_id),
             "secrets.SLIPWAY_PROMOTER_KEY": self.promoter.private_key,
+            "secrets.SLIPWAY_APPLICATIONS_TOKEN": self.applications,
         }
         jobs = cast("dict[str, dict[str, Any]]", workflow["jobs"])
         log: list[str] = []
@@ -252,7 +256,7 @@ class Actions:
 
     def _workflows(self, branch: str) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        for name in ("promote", "release", "pin", "verify"):
+        for name in ("promote", "release", "released", "pin", "verify"):
             text = self.host.read(self.repository, branch, f".github/workflows/{name}.yml")
             if text is not None:
                 found[name] = yaml.safe_load(text)

@@ -142,7 +142,24 @@ class Play:
 
     def prd(self) -> None:
         """Step 3: the release; prd runs what stg ran, pulled with its own identity."""
+        stage = self.stage
+        # A token that may read the applications and nothing else: with it a release lists their commits.
+        stage.actions.applications = stage.host.add_user("reader-of-applications", role="read")
         self._release("The release is reviewed and merged into master")
+        with self.progress.step("prd", "The merge is tagged, and a note says what it brought") as step:
+            commit, (run,) = stage.head("master"), stage.actions.pushed("master")
+            tag = run.outputs["tag"]
+            expect(run.outputs["outcome"] == "released", f"tag and note are made, and the workflow said: {run.log}")
+            at = stage.git("rev-parse", f"{tag}^{{commit}}", cwd=stage.host.path(stage.gitops))
+            expect(str(at).strip() == commit, f"{tag} is on {commit}, and it is on {at}")
+            note = str(stage.api(REVIEWER, "GET", f"/repos/{stage.gitops}/releases/tags/{tag}")["body"])
+            for service in (SERVICE, WORKER):
+                built = self.built["stg", service]
+                expect(f"{built.tag}@{built.digest}" in note, f"the note names {built.shown}")
+            step.details["The release's note"] = note
+            (run,) = stage.actions.pushed("master")
+            expect(run.outputs["outcome"] == "unchanged", f"a second run changes nothing, and the workflow said: {run.log}")
+            step.produced = f"{tag}, approved by {REVIEWER}"
         for service in (SERVICE, WORKER):
             self._renders("prd", service, self.built["stg", service])
         self._pulled(self.built["stg", SERVICE])
@@ -179,6 +196,26 @@ class Play:
             number = self._pin("unpin", reason="Mended")
             self._expect_image("prd", mended)
             step.produced = f"pull request #{number}: prd renders {mended.tag} at once"
+            (run,) = self.stage.actions.pushed("master")
+            expect(run.outputs["outcome"] == "skipped", f"a pin's merge gets no tag, and the workflow said: {run.log}")
+        self._hotfix(mended)
+
+    def _hotfix(self, released: Built) -> None:
+        """One service's fix goes to prd ahead of what else waits on stg."""
+        with self.progress.step("prd", "A hotfix of one service: pinned forward to what only stg has run") as step:
+            fixed = self._pipeline(self._then(self._change(SERVICE, "develop", "hotfix"), self._merge(SERVICE))(), step)
+            self.built["stg", SERVICE] = fixed
+            self._await("stg", "release", SERVICE, fixed)
+            self._expect_image("prd", released)
+            number = self._pin("pin", to=fixed.tag, reason="The parser lets headers through")
+            self._expect_image("prd", fixed)
+            self._expect_image("prd", self.built["stg", WORKER], WORKER)
+            step.details["The hotfix's pull request"] = self._body(number)
+            step.produced = f"pull request #{number}: prd renders {fixed.tag}, nothing else has changed"
+        with self.progress.step("prd", "The next release brings it too, and the pin is lifted") as step:
+            released_by, number = self._release_now(step), self._pin("unpin", reason="Released")
+            self._expect_image("prd", fixed)
+            step.produced = f"pull requests #{released_by} and #{number}: prd renders {fixed.tag} as before"
 
     # What is lost is found
 

@@ -16,11 +16,12 @@ from typing import Any, Final, TypeAlias
 from rehearsal.githost import rules, views
 from rehearsal.githost.identity import CONSOLE, Directory
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, PushEvent, forbidden, not_found, rule_violation
-from rehearsal.githost.records import Pull, Repository, Review
+from rehearsal.githost.records import Pull, Release, Repository, Review
 from rehearsal.githost.store import Note, Signature, StaleRefError, Store
 from rehearsal.githost.webhooks import Deliverer, Hook
 
 GITHUB: Final = "GitHub"
+_TAGS: Final = "refs/tags/"
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _WORKFLOWS: Final = ".github/workflows/"
 
@@ -556,6 +557,33 @@ class Hub:
             pull.state, pull.merge_oid, pull.merged_by, pull.base_oid = "closed", made, actor, base
             self.landed(repo, self._change(repo, HEADS + pull.base, base, made), actor, told)
             told.append((PullEvent(action="closed", pull=pull), actor))
+            return made
+
+    def release(self, repo: Repository, wanted: Json, actor: Actor) -> Release:
+        """Make the release of a tag that is there.
+
+        GitHub would make a missing tag as well; this host does not, so that nobody relies on it unseen.
+        https://docs.github.com/en/rest/releases/releases#create-a-release
+
+        Raises:
+            Problem: 422 when there is no such tag, or it has a release.
+        """
+        tag = str(wanted["tag_name"])
+        with self.locked(repo):
+            if repo.store.commit_oid(_TAGS + tag) is None:
+                raise Problem(422, f"This Git host releases tags that are there: there is no {tag}.")
+            if tag in repo.releases:
+                taken = {"resource": "Release", "code": "already_exists", "field": "tag_name"}
+                raise Problem(422, "Validation Failed", errors=[taken])
+            made = Release(
+                id=len(repo.releases) + 1,
+                tag=tag,
+                name=str(wanted.get("name") or tag),
+                body=str(wanted.get("body") or ""),
+                author=actor,
+                seconds=self.clock(),
+            )
+            repo.releases[tag] = made
             return made
 
     def _merge_note(self, repo: Repository, pull: Pull, wanted: Json, actor: Actor) -> Note:

@@ -72,6 +72,27 @@ class Pull:
         return frozenset(review.actor.login for review in found if review.actor.may("contents", "write"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release of a tag.
+
+    Attributes:
+        id: Number in the repository.
+        tag: Name of the tag.
+        name: Title.
+        body: Description.
+        author: Who made it.
+        seconds: When, since 1970.
+    """
+
+    id: int
+    tag: str
+    name: str
+    body: str
+    author: Actor
+    seconds: float
+
+
 @dataclass(kw_only=True)
 class Repository:
     """One repository.
@@ -83,6 +104,7 @@ class Repository:
         default_branch: Short name.
         rulesets: By number.
         pulls: By number.
+        releases: By tag, in the order in which they were made.
         statuses: State by context by commit.
         pushers: Who last moved a branch.
         settings: What else the owner has said of it, such as `description`, in REST's names: kept and not acted on.
@@ -98,6 +120,7 @@ class Repository:
     default_branch: str
     rulesets: dict[int, Ruleset] = field(default_factory=dict[int, Ruleset])
     pulls: dict[int, Pull] = field(default_factory=dict[int, Pull])
+    releases: dict[str, Release] = field(default_factory=dict[str, Release])
     statuses: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     pushers: dict[str, str] = field(default_factory=dict[str, str])
     settings: Json = field(default_factory=dict[str, Any])

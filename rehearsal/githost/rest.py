@@ -329,6 +329,28 @@ def _merge(ask: Ask, number: int) -> Answer:
     return {"sha": made, "merged": True, "message": "Pull Request successfully merged"}
 
 
+# Releases
+
+
+@_route("GET", "/releases", "contents")
+def _releases(ask: Ask) -> Answer:
+    return [views.release(ask.hub.url, ask.repo, each) for each in reversed(ask.repo.releases.values())]
+
+
+@_route("POST", "/releases", "contents", "write")
+def _release(ask: Ask) -> Answer:
+    body = ask.body()
+    ask.text(body, "tag_name")
+    return created(views.release(ask.hub.url, ask.repo, ask.hub.release(ask.repo, body, ask.actor)))
+
+
+@_route("GET", "/releases/tags/<path:tag>", "contents")
+def _release_of(ask: Ask, tag: str) -> Answer:
+    if tag not in ask.repo.releases:
+        raise not_found()
+    return views.release(ask.hub.url, ask.repo, ask.repo.releases[tag])
+
+
 # Webhooks
 
 

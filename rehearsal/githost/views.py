@@ -9,7 +9,7 @@ import pygit2
 
 from rehearsal.githost.identity import iso
 from rehearsal.githost.model import ZERO, Actor, Json, PushEvent
-from rehearsal.githost.records import Pull, Repository, Review
+from rehearsal.githost.records import Pull, Release, Repository, Review
 from rehearsal.githost.webhooks import Hook
 
 
@@ -104,6 +104,24 @@ def pull(url: str, repo: Repository, found: Pull) -> Json:
         "merge_commit_sha": found.merge_oid,
         "merged_by": user(found.merged_by) if found.merged_by else None,
         "created_at": iso(found.seconds),
+    }
+
+
+def release(url: str, repo: Repository, found: Release) -> Json:
+    """A release. https://docs.github.com/en/rest/releases/releases#get-a-release."""
+    return {
+        "id": found.id,
+        "tag_name": found.tag,
+        "target_commitish": repo.default_branch,
+        "name": found.name,
+        "body": found.body,
+        "draft": False,
+        "prerelease": False,
+        "author": user(found.author),
+        "html_url": f"{url}/{repo.full_name}/releases/tag/{found.tag}",
+        "url": f"{url}/repos/{repo.full_name}/releases/{found.id}",
+        "created_at": iso(found.seconds),
+        "published_at": iso(found.seconds),
     }
 
 

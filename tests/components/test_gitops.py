@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from components import gitops
 from rehearsal.program import Program, ProgramError, evaluate
 from tests.components.test_settings import changed
+from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, world
+from tests.rehearsal.githost_kit import ruleset as rest_ruleset
 
 
 def test_only_the_owning_stack_declares_the_repository(programs: Mapping[str, Program]) -> None:
@@ -59,6 +62,53 @@ def test_each_writer_passes_the_rule_of_its_own_branch_and_of_no_other(programs:
     assert passes == {"refs/heads/dev": [1100001], "refs/heads/stg": [1100002], "refs/heads/master": []}
 
 
+@pytest.fixture(scope="module")
+def emergency() -> Program:
+    """The stack prd with emergency pins."""
+    return evaluate("prd", config=changed("slipway:gitops", "emergencyPins", value=True, stack="prd"))
+
+
+def test_emergency_pins_let_the_promoter_pass_where_releases_lead_to_and_nowhere_else(emergency: Program) -> None:
+    passes = {
+        each.inputs["name"]: [(actor["actorId"], actor["bypassMode"]) for actor in each.inputs.get("bypassActors", [])]
+        for each in emergency.of("RepositoryRuleset")
+    }
+    assert passes == {
+        "slipway dev": [(1100001, "always")],
+        "slipway stg": [(1100002, "always")],
+        "slipway master": [(1100003, "always")],
+        "slipway master history": [],
+    }
+
+
+def test_in_an_emergency_the_promoter_may_commit_and_neither_force_nor_delete(emergency: Program, tmp_path: Path) -> None:
+    with world(tmp_path) as it:
+        for each in emergency.of("RepositoryRuleset"):
+            (ref,) = each.inputs["conditions"]["refName"]["includes"]
+            rules: list[dict[str, object]] = [
+                {"type": theirs}
+                for ours, theirs in (
+                    ("deletion", "deletion"),
+                    ("nonFastForward", "non_fast_forward"),
+                    ("pullRequest", "pull_request"),
+                )
+                if each.inputs["rules"].get(ours)
+            ]
+            # The numbers of the Git host's Apps in place of those of the settings.
+            apps = [int(actor["actorId"]) - 1_100_000 + 100 for actor in each.inputs.get("bypassActors", [])]
+            it.host.add_ruleset(REPOSITORY, rest_ruleset(each.inputs["name"], ref.removeprefix("refs/heads/"), *rules, apps=apps))
+        before = it.host.head(REPOSITORY, "master") or ""
+        for app, refused in ((DEV_APP, True), (STG_APP, True), (PROMOTER_APP, False)):
+            done = it.commit(it.app_token(app), "master", before, {"pin": b"1"})
+            assert ("errors" in done) is refused, done
+        promoter = it.app_token(PROMOTER_APP)
+        assert "errors" in it.commit(promoter, "stg", it.host.head(REPOSITORY, "stg"), {"pin": b"1"})
+        forced = it.repo("PATCH", "/git/refs/heads/master", promoter, {"sha": before, "force": True})
+        deleted = it.repo("DELETE", "/git/refs/heads/master", promoter)
+        assert ("Cannot force-push" in forced.body["message"], forced.status) == (True, 422)
+        assert ("Cannot delete" in deleted.body["message"], deleted.status) == (True, 422)
+
+
 def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_people_afterwards(
     programs: Mapping[str, Program],
 ) -> None:
@@ -90,6 +140,7 @@ def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_i
             "develop": {"branch": "dev", "overlay": "dev", "environments": ["dev"]},
             "release": {"branch": "stg", "overlay": None, "environments": ["stg", "prd"]},
         },
+        "applications": {"host": "https://github.com", "owner": "example-org", "repositories": {}},
     }
 
 
@@ -99,7 +150,14 @@ def test_owners_and_branches_in_the_first_files_are_those_of_the_settings() -> N
     files = first_files(program)
     assert "/.github/ @example-org/sre" in files[".github/CODEOWNERS"]
     assert "branches: [trunk]" in files[".github/workflows/promote.yml"]
+    assert "branches: [master]" in files[".github/workflows/released.yml"]
     assert program.one("TeamRepository").inputs["teamId"] == "sre"
+
+
+def test_a_release_is_noted_on_the_branches_that_releases_lead_to_and_on_no_other() -> None:
+    environments = changed("slipway:environments", "prd.gitopsBranch", "live", "prd")
+    released = first_files(evaluate("prd", config=environments))[".github/workflows/released.yml"]
+    assert "branches: [live]" in released
 
 
 def test_each_branch_asks_for_a_check_of_its_own_from_github_s_workflows_alone(programs: Mapping[str, Program]) -> None:

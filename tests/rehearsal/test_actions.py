@@ -45,6 +45,18 @@ def test_a_push_starts_the_workflows_of_the_pushed_branch_that_name_it(actions: 
     assert actions.pushed("master") == []
 
 
+def test_a_pushed_workflow_knows_the_commit_and_a_secret_that_is_not_set_is_empty(actions: Actions) -> None:
+    step = {
+        "env": {"COMMIT": "${{ github.sha }}", "TOKEN": "${{ secrets.SLIPWAY_APPLICATIONS_TOKEN }}"},
+        "run": 'echo "$COMMIT [$TOKEN]"',
+    }
+    put(actions, "released", {"push": {"branches": ["master"]}}, CHECKOUT, step)
+    head = actions.host.head(REPOSITORY, "master")
+    assert [run.log for run in actions.pushed("master")] == [f"{head} []"]
+    actions.applications = "t0ken"
+    assert [run.log for run in actions.pushed("master")] == [f"{head} [t0ken]"]
+
+
 def test_inputs_reach_a_step_by_its_environment_alone(actions: Actions) -> None:
     inputs = {"to": {"default": "previous"}, "direct": {"type": "boolean", "default": False}, "why": {"required": True}}
     step = {

@@ -469,6 +469,42 @@ def test_an_app_that_may_not_open_pull_requests_does_not(it: World) -> None:
     assert (answer.status, answer.body["message"]) == (403, "Resource not accessible by integration")
 
 
+# Releases
+
+
+def _tag(it: World, token: str, name: str) -> str:
+    copy = it.clone(token, f"copy-{name}", "master")
+    assert it.git("tag", "--annotate", "--message=Release", name, cwd=copy).returncode == 0
+    done = it.git("push", "origin", f"refs/tags/{name}", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    return it.git("rev-parse", f"{name}^{{commit}}", cwd=it.host.path(REPOSITORY)).stdout.strip()
+
+
+def test_a_tag_that_was_pushed_gets_one_release(it: World) -> None:
+    token = it.app_token(PROMOTER_APP)
+    assert _tag(it, token, "release-1") == it.host.head(REPOSITORY, "master")
+    assert it.repo("GET", "/releases/tags/release-1", token).status == 404
+    asked = {"tag_name": "release-1", "name": "First", "body": "# Note"}
+    made = it.repo("POST", "/releases", token, asked)
+    assert (made.status, made.body["author"]["login"]) == (201, "promoter[bot]")
+    assert made.body["html_url"].endswith(f"/{REPOSITORY}/releases/tag/release-1")
+    again = it.repo("POST", "/releases", token, asked)
+    assert (again.status, again.body["errors"][0]["code"]) == (422, "already_exists")
+    found = it.repo("GET", "/releases/tags/release-1", token).body
+    assert {key: found[key] for key in asked} == asked
+    assert [each["name"] for each in it.repo("GET", "/releases", token).body] == ["First"]
+
+
+def test_a_release_needs_a_tag_that_is_there_and_the_permission_to_write(it: World) -> None:
+    token = it.app_token(PROMOTER_APP)
+    missing = it.repo("POST", "/releases", token, {"tag_name": "release-1"})
+    assert (missing.status, "there is no release-1" in missing.body["message"]) == (422, True)
+    assert it.repo("POST", "/releases", token, {"name": "First"}).status == 422
+    _tag(it, token, "release-1")
+    narrow = it.app_token(PROMOTER_APP, {"permissions": {"contents": "read"}})
+    assert it.repo("POST", "/releases", narrow, {"tag_name": "release-1"}).status == 403
+
+
 # Faults and the record
 
 

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway import layout, main
+from slipway.changes import literal
 from slipway.layout import Image, SlipwayError
 from slipway.render import BODY_LENGTH, body
 
@@ -79,6 +80,20 @@ def test_a_platform_that_does_not_hold_together_is_refused(tmp_path: Path, chang
     place.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(SlipwayError, match=said):
         layout.load(place)
+
+
+def test_an_application_s_repository_has_its_name_unless_the_platform_has_another(tmp_path: Path) -> None:
+    data = json.loads(PLATFORM.read_text(encoding="utf-8"))
+    data["applications"] |= {"host": "https://git.example.com/", "repositories": {"cart": "shop-cart"}}
+    place = tmp_path / "platform.json"
+    place.write_text(json.dumps(data), encoding="utf-8")
+    found = layout.load(place).applications
+    assert found is not None
+    assert found.compare("cart", "a", "b") == "https://git.example.com/example-org/shop-cart/compare/a...b"
+    assert found.commit("pay](x) y", "a") == "https://git.example.com/example-org/pay%5D%28x%29%20y/commit/a"
+    del data["applications"]
+    place.write_text(json.dumps(data), encoding="utf-8")
+    assert layout.load(place).applications is None
 
 
 # Machine-written files
@@ -158,6 +173,40 @@ def test_no_manifest_ends_the_fence_around_it() -> None:
     assert "\n`````diff\n" in made
 
 
+def test_what_is_folded_is_shown_whole_or_named() -> None:
+    folded = {"cart: 2 commits": "- one\n- two", "Digests": "x" * 2000}
+    made = body("Hello\n", {"cart": "+one"}, folded, limit=1500)
+    assert "<summary>cart: 2 commits</summary>\n\n- one\n- two\n\n</details>" in made
+    assert "xxx" not in made
+    assert "Not or not wholly shown: `Digests`." in made
+    assert "+one" in made
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("Mend <b>@all</b> #1", "`Mend <b>@all</b> #1`"),
+        ("Use `x`", "`` Use `x` ``"),
+        ("``", "``` `` ```"),
+        ("a\r\x00b\u2028c", "`a b c`"),
+        (" ", "(no subject)"),
+        ("y" * 200, f"`{'y' * 119}…`"),
+    ],
+)
+def test_the_words_of_others_are_shown_as_they_are(text: str, made: str) -> None:
+    assert literal(text) == made
+
+
+@given(st.text(max_size=200))
+def test_no_words_of_others_end_the_code_that_they_stand_in(text: str) -> None:
+    made = literal(text)
+    fence = re.match("`*", made)
+    assert fence is not None
+    assert "\n" not in made
+    inner = made[len(fence[0]) : len(made) - len(fence[0])]
+    assert not fence[0] or (made.endswith(fence[0]) and fence[0] not in re.findall("`+", inner))
+
+
 # Scripts
 
 
@@ -180,7 +229,7 @@ def test_no_environment_or_branch_is_named_in_the_scripts() -> None:
 
 def test_there_are_few_files_for_each_is_a_commit() -> None:
     files = [path for path in SCAFFOLD.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert len(files) <= 16
+    assert len(files) <= 19
 
 
 # Workflows
@@ -195,8 +244,9 @@ def test_actions_are_pinned_by_commit_with_their_version_beside_it() -> None:
 
 def test_workflows_start_where_the_platform_says() -> None:
     found = {path.stem: workflow(path)["on"] for path in WORKFLOWS}
-    assert sorted(found) == ["pin", "promote", "release", "verify"]
+    assert sorted(found) == ["pin", "promote", "release", "released", "verify"]
     assert found["promote"]["push"]["branches"] == [step.source.branch for step in layout.load(PLATFORM).promotions]
+    assert found["released"]["push"]["branches"] == [step.target.branch for step in layout.load(PLATFORM).releases]
     assert list(found["release"]) == list(found["pin"]) == ["workflow_dispatch"]
     # A pull request whose base is changed is another one: it must be judged anew.
     assert "edited" in found["verify"]["pull_request"]["types"]
@@ -208,7 +258,8 @@ def test_a_workflow_holds_few_permissions_and_does_nothing_but_call_the_scripts(
     assert found["permissions"] == {}
     assert found["concurrency"]["group"]
     (job,) = found["jobs"].values()
-    assert job["permissions"] == {"contents": "read"}
+    noting = {"contents": "write", "pull-requests": "read"}
+    assert job["permissions"] == (noting if path.stem == "released" else {"contents": "read"})
     (run,) = [step["run"] for step in job["steps"] if "run" in step]
     assert "${{" not in run
     words = run.split()

@@ -131,6 +131,35 @@ def test_production_takes_nothing_that_stg_never_was(it: Shop, more: dict[str, s
     assert "was never the tip of stg" in done.err
 
 
+def test_what_stg_never_ran_reaches_production_neither_by_a_release_nor_by_a_pin_s_lifting(it: Shop) -> None:
+    for environment in ("stg", "prd"):
+        done = it.run("pin", f"--environment={environment}", "--service=cart", f"--to={tag(1)}", "--reason=r")
+        it.merge(int(done.outputs["pull-request"]))
+    it.write("stg", cart=2)
+    tip = it.host.head(REPOSITORY, "stg") or ""
+    assert it.verify("master", tip).code == 0
+    it.change("lifted", {PRD_PIN: pin_text()}, base="master")
+    assert it.verify("master", "lifted").code == 0
+    it.merge(it.world.repo("POST", "/pulls", it.alice, {"title": "Lift", "head": "lifted", "base": "master"}).body["number"])
+    by_release = it.verify("master", tip)
+    assert by_release.code == 1
+    assert by_release.err == (
+        f"{PRD_PIN}: cart would run {tag(2)}@{digest(2)}, which never ran in stg: only what did is allowed in prd. Let stg run "
+        "it first, or pin the service at an image that ran.\n"
+    )
+    # Released beneath a pin, and the pin then lifted by hand.
+    it.change("held", {PRD_PIN: pinned(1)}, base="master")
+    it.merge(it.world.repo("POST", "/pulls", it.alice, {"title": "Hold", "head": "held", "base": "master"}).body["number"])
+    it.released()
+    it.change("lifted-again", {PRD_PIN: pin_text()}, base="master")
+    assert it.verify("master", "lifted-again").err == by_release.err
+
+
+def test_a_pin_of_what_never_ran_is_flagged_once(it: Shop) -> None:
+    it.change("topic", {PRD_PIN: pinned(9)}, base="master")
+    assert len(it.verify("master", "topic").err.splitlines()) == 1
+
+
 def test_what_was_merged_into_stg_is_not_what_stg_was(it: Shop) -> None:
     it.write("stg", cart=2)
     feature = it.change("dev", {DEPLOYMENT: service_files("cart")[DEPLOYMENT] + "# more\n"})

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from slipway.changes import Move, moves, row, sections, shown
 from slipway.github import GitHub, Pull
 from slipway.gitrepo import Repo
-from slipway.images import State, states
-from slipway.layout import Environment, Image, Platform, SlipwayError, Step, services_of
+from slipway.images import State, states, untried
+from slipway.layout import Environment, Platform, SlipwayError, Step, services_of
 from slipway.render import body, counted, differences, touched
 
 MERGE: Final = "Merge it with a merge commit: squashed, it would conflict with the next one."
@@ -32,6 +33,7 @@ class Desk:
         platform: platform.json.
         repo: The clone, fetched.
         github: The API.
+        reader: The API with a token that may read the applications' repositories, where there is one.
         now: For names of branches.
         actor: Who asked, on GitHub; "" when nobody in particular.
         run_url: Address of the workflow run, or "".
@@ -40,6 +42,7 @@ class Desk:
     platform: Platform
     repo: Repo
     github: GitHub
+    reader: GitHub
     now: datetime
     actor: str = ""
     run_url: str = ""
@@ -50,11 +53,12 @@ class Outcome:
     """What a command came to.
 
     Attributes:
-        what: `opened`, `updated`, `closed`, `unchanged`, `skipped`, `committed`.
+        what: `opened`, `updated`, `closed`, `unchanged`, `skipped`, `committed`, `released`.
         text: For people.
         branch: The branch made or moved.
         pull: The pull request; None without one, or in a dry run.
         whole: The body before it was cut to GitHub's limit.
+        tag: The tag of a release.
     """
 
     what: str
@@ -62,6 +66,7 @@ class Outcome:
     branch: str = ""
     pull: Pull | None = None
     whole: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +123,12 @@ def _change(desk: Desk, step: Step) -> _Change:
         source=source,
         target=target,
         combined=combined,
-        paths=_between(desk, step, desk.repo.tree(target), combined.tree),
+        paths=between(desk, step, desk.repo.tree(target), combined.tree),
     )
 
 
-def _between(desk: Desk, step: Step, before: str, after: str) -> dict[str, str]:
+def between(desk: Desk, step: Step, before: str, after: str) -> dict[str, str]:
+    """Paths that differ between two trees and can matter to the target or beyond it, with A, D, M or T."""
     changed = desk.repo.changed(before, after)
     return {path: status for path, status in changed.items() if desk.platform.concerns(path, step.target)}
 
@@ -165,7 +171,7 @@ def _brings_the_same(desk: Desk, change: _Change, pull: Pull) -> bool:
     """Whether merging the pull request as it stands comes to the same, images of the source aside."""
     desk.repo.ensure(pull.commit)
     merge = desk.repo.merge(change.target, pull.commit)
-    return not merge.conflicts and not _between(desk, change.step, merge.tree, change.combined.tree)
+    return not merge.conflicts and not between(desk, change.step, merge.tree, change.combined.tree)
 
 
 def _pinned(desk: Desk, change: _Change) -> str:
@@ -182,9 +188,9 @@ def _promotion(desk: Desk, change: _Change) -> tuple[str, str, Mapping[str, str]
     step = change.step
     before, after, diffs = _effect(desk, change)
     changed = services_of(change.paths)
-    title = f"Promote {step.source.name} to {step.target.name}: {_named(changed) or 'shared files'}"
+    title = f"Promote {step.source.name} to {step.target.name}: {named(changed) or 'shared files'}"
     rows = [
-        f"| `{service}` | {_fate(before[service], after[service])} | {counted(diffs.get(service, ''))} |"
+        f"| `{service}` | {Move(before=before[service], after=after[service]).fate} | {counted(diffs.get(service, ''))} |"
         for service in sorted({*changed, *diffs})
     ]
     intro = [
@@ -211,36 +217,61 @@ def release(desk: Desk, step: Step) -> Outcome:
     for pull in pulls:
         if _brings_the_same(desk, change, pull):
             return Outcome(what="unchanged", text=f"#{pull.number} holds it already: {pull.url}", branch=pull.head, pull=pull)
-    title, intro, diffs = _release(desk, change, pulls)
-    text = body(intro, diffs, whole_at=desk.run_url)
+    _refuse_untried(desk, change)
+    title, intro, folded, diffs = _release(desk, change, pulls)
+    text = body(intro, diffs, folded, whole_at=desk.run_url)
     branch = f"{prefix}{desk.now:%Y%m%dT%H%M%SZ}"
     desk.repo.push(_pinned(desk, change), branch, expected=None)
     made = desk.github.open(base=step.target.branch, head=branch, title=title, body=text)
     said = f"{title} (opened {made.url if made else branch})"
-    return Outcome(what="opened", text=said, branch=branch, pull=made, whole=summary(intro, diffs))
+    return Outcome(what="opened", text=said, branch=branch, pull=made, whole=summary(intro, diffs, folded))
 
 
-def _release(desk: Desk, change: _Change, others: Sequence[Pull]) -> tuple[str, str, Mapping[str, str]]:
-    """Title, introduction and diffs of a release."""
+def _refuse_untried(desk: Desk, change: _Change) -> None:
+    """Stop a release of what was written beneath a pin of its source and never ran there.
+
+    To carry that pin along instead would set one that nobody asked for in the target, where it would outlive the source's;
+    and what is offered would be no commit of the source any more.
+
+    Raises:
+        SlipwayError: there is such a service; it says which, and the ways out.
+    """
+    source, target = change.step.source, change.step.target
+    services = services_of(change.paths)
+    found = untried(desk.repo, desk.platform, target, (change.target, change.combined.tree), services)
+    if not found:
+        return
+    now = states(desk.repo, change.source, source, found)
+    lines = [f"{len(found)} services would run in {target.name} what never ran in {source.name}:"]
+    for service, image in found.items():
+        pin = now[service].pin
+        held = f", which is pinned at {pin.tag} ({now[service].reason or 'no reason'})" if pin else ""
+        lines.append(f"  {service}: {image.tag} is written on {source.branch} but {source.name} never ran it{held}")
+    lines.append(
+        f"Only what {source.name} has run is allowed. Lift the pin in {source.name} first, so that it is tried; or pin the "
+        f"service in {target.name} at what {source.name} runs, merge that, and release beneath it. Then run again."
+    )
+    raise SlipwayError("\n".join(lines))
+
+
+def _release(desk: Desk, change: _Change, others: Sequence[Pull]) -> tuple[str, str, Mapping[str, str], Mapping[str, str]]:
+    """Title, introduction, folded parts and diffs of a release."""
     step = change.step
     before, after, diffs = _effect(desk, change)
     changed = services_of(change.paths)
-    title = f"Release to {step.target.name}: {_named(changed) or 'shared files'}"
-    rows = [
-        f"| `{service}` | {shown(before[service].running)} | {shown(after[service].running)} "
-        f"| {_digest(after[service].running)} | {_fate(before[service], after[service])} | {counted(diffs.get(service, ''))} |"
-        for service in sorted({*changed, *diffs})
-    ]
+    title = f"Release to {step.target.name}: {named(changed) or 'shared files'}"
+    found = moves(before, after, sorted({*changed, *diffs}), desk.platform.applications, desk.reader)
+    rows = [f"{row(service, move)} {counted(diffs.get(service, ''))} |" for service, move in found.items()]
     intro = [
         f"Brings `{step.source.branch}` at {change.source} to `{step.target.branch}`. Merging it is the release.",
         f"Later builds do not move it: for them, run the release workflow again. {MERGE}",
         *(f"\n> **Another release is open**: #{pull.number}. Close the one that is not meant." for pull in others),
         *_warnings(desk, change),
         "",
-        *table(f"| service | {step.target.name} now | after | digest | | rendered for {step.target.name} |", rows),
+        *table(f"| service | {step.target.name} now | after | commits | digest | | rendered for {step.target.name} |", rows),
         *_elsewhere(change),
     ]
-    return title, "\n".join(intro) + "\n", diffs
+    return title, "\n".join(intro) + "\n", sections(found, desk.platform.applications), diffs
 
 
 def _warnings(desk: Desk, change: _Change) -> list[str]:
@@ -260,7 +291,10 @@ def _consequence(environment: Environment, source: Environment, state: State) ->
     if environment != source:
         return "The pin stays: the release goes beneath it and shows when it is lifted."
     newest = shown(state.newest)
-    return f"{source.name} does not run {newest}, which was written beneath and which this release brings: pin it too, or wait."
+    return (
+        f"{source.name} has run {newest} and does not now: this release brings it to where no pin holds the service. Pin it "
+        "there too, or wait."
+    )
 
 
 # What both show
@@ -276,12 +310,6 @@ def _effect(desk: Desk, change: _Change) -> tuple[Mapping[str, State], Mapping[s
     return states(repo, before, target, services), states(repo, after, target, services), diffs
 
 
-def _fate(before: State, after: State) -> str:
-    if before.present == after.present:
-        return "pinned" if after.pin else ""
-    return "new" if after.present else "removed"
-
-
 def _elsewhere(change: _Change) -> list[str]:
     """Changed files that belong to no service, and removals that were decided by rule."""
     shared = [path for path in change.paths if not services_of([path])]
@@ -295,9 +323,9 @@ def _elsewhere(change: _Change) -> list[str]:
     return lines
 
 
-def summary(intro: str, diffs: Mapping[str, str]) -> str:
+def summary(intro: str, diffs: Mapping[str, str], folded: Mapping[str, str] | None = None) -> str:
     """The body as the workflow run's summary shows it: whole, or nearly so."""
-    return body(intro, diffs, limit=_SUMMARY_LENGTH)
+    return body(intro, diffs, folded, limit=_SUMMARY_LENGTH)
 
 
 def table(head: str, rows: Sequence[str]) -> list[str]:
@@ -305,15 +333,7 @@ def table(head: str, rows: Sequence[str]) -> list[str]:
     return [head, "|" + " --- |" * (head.count("|") - 1), *rows] if rows else []
 
 
-def _named(services: Sequence[str]) -> str:
+def named(services: Sequence[str]) -> str:
+    """The first of the services, and how many more there are; "" for none."""
     rest = len(services) - _NAMED
     return ", ".join(services[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def shown(image: Image | None) -> str:
-    """An image's tag in Markdown."""
-    return f"`{image.tag}`" if image else "none"
-
-
-def _digest(image: Image | None) -> str:
-    return f"`{image.digest}`" if image else ""

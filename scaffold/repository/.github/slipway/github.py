@@ -1,6 +1,7 @@
-"""The few requests to GitHub's REST API that the workflows need (docs.github.com/en/rest/pulls/pulls)."""
+"""The few requests to GitHub's REST API that the workflows need (docs.github.com/en/rest: pulls, releases, commits)."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +12,17 @@ from slipway.layout import SlipwayError
 TIMEOUT_SECONDS: Final = 30
 PAGE: Final = 100
 TITLE_LENGTH: Final = 256
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_GONE: Final = 404
+
+
+class RefusedError(SlipwayError):
+    """GitHub answered, and not with what was asked for."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """Hold the status beside the text."""
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +35,39 @@ class Pull:
     commit: str
     title: str
     body: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """A merged pull request.
+
+    Attributes:
+        number: Its number.
+        url: Its page.
+        by: Who merged it; "" where GitHub does not say.
+        approvals: Who approved what was merged.
+    """
+
+    number: int
+    url: str
+    by: str
+    approvals: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A commit of an application."""
+
+    sha: str
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What lies between two commits: how many, and the first of them, oldest first."""
+
+    total: int
+    commits: tuple[Commit, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +112,72 @@ class GitHub:
             return
         self._ask("PATCH", f"/pulls/{pull.number}", changes)
 
-    def _ask(self, method: str, path: str, body: object = None) -> object:
-        url = f"{self.api}/repos/{self.repository}{path}"
+    def merged(self, base: str, commit: str) -> Merged | None:
+        """The pull request into a branch whose merge made a commit, and who approved it; None without one."""
+        page = 1
+        while True:
+            # The newest first: it has just been merged, unless somebody runs this again later.
+            path = f"/pulls?state=closed&base={base}&sort=updated&direction=desc&per_page={PAGE}&page={page}"
+            got = cast("list[dict[str, Any]]", self._ask("GET", path))
+            for each in got:
+                if each["merge_commit_sha"] == commit:
+                    number = int(each["number"])
+                    by = cast("dict[str, Any]", self._ask("GET", f"/pulls/{number}")).get("merged_by") or {}
+                    approvals = self._approvals(number, str(each["head"]["sha"]))
+                    return Merged(number=number, url=str(each["html_url"]), by=str(by.get("login", "")), approvals=approvals)
+            if len(got) < PAGE:
+                return None
+            page += 1
+
+    def _approvals(self, number: int, commit: str) -> tuple[str, ...]:
+        """Whose last verdict on a commit is an approval."""
+        verdicts: dict[str, bool] = {}
+        page = 1
+        while True:
+            got = cast("list[dict[str, Any]]", self._ask("GET", f"/pulls/{number}/reviews?per_page={PAGE}&page={page}"))
+            for each in got:
+                if each["user"] and each["state"] != "COMMENTED":
+                    verdicts[str(each["user"]["login"])] = each["state"] == "APPROVED" and each["commit_id"] == commit
+            if len(got) < PAGE:
+                return tuple(login for login, approves in verdicts.items() if approves)
+            page += 1
+
+    def release_at(self, tag: str) -> str:
+        """Address of the release of a tag; "" without one."""
+        try:
+            return str(cast("dict[str, Any]", self._ask("GET", f"/releases/tags/{tag}"))["html_url"])
+        except RefusedError as error:
+            if error.status == _GONE:
+                return ""
+            raise
+
+    def publish(self, *, tag: str, name: str, body: str) -> str:
+        """Make the release of a tag that is there; its address, or "" in a dry run."""
+        if self.dry_run:
+            print(f"dry run: would make the release {tag}: {name}\n\n{body}")
+            return ""
+        asked = {"tag_name": tag, "name": name[:TITLE_LENGTH], "body": body}
+        return str(cast("dict[str, Any]", self._ask("POST", "/releases", asked))["html_url"])
+
+    def compared(self, repository: str, old: str, new: str, *, most: int) -> Compared | None:
+        """The commits of another repository between two of its commits; None where they cannot be had: they are a courtesy.
+
+        https://docs.github.com/en/rest/commits/commits#compare-two-commits
+        """
+        path = f"/compare/{old}...{new}?per_page={most}"
+        try:
+            got = cast("dict[str, Any]", self._ask("GET", path, repository=repository))
+        except SlipwayError:
+            return None
+        commits = [
+            Commit(sha=str(each["sha"]), subject=str(each["commit"]["message"]).partition("\n")[0])
+            for each in cast("list[dict[str, Any]]", got["commits"])[:most]
+            if _COMMIT.fullmatch(str(each["sha"]))
+        ]
+        return Compared(total=int(got["total_commits"]), commits=tuple(commits))
+
+    def _ask(self, method: str, path: str, body: object = None, *, repository: str = "") -> object:
+        url = f"{self.api}/repos/{repository or self.repository}{path}"
         if not url.startswith(("https://", "http://")):
             msg = f"GITHUB_API_URL is {self.api!r}: an address that begins with https:// is allowed. Correct it."
             raise SlipwayError(msg)
@@ -86,7 +195,7 @@ class GitHub:
             said = error.read().decode("utf-8", "replace")
             error.close()
             msg = f"GitHub answers {method} {path.partition('?')[0]} with {error.code}: {said}. {_remedy(error.code)}"
-            raise SlipwayError(msg) from None
+            raise RefusedError(msg, error.code) from None
         except (urllib.error.URLError, TimeoutError) as error:
             msg = f"GitHub did not answer {method} {path.partition('?')[0]}: {error}. Run again."
             raise SlipwayError(msg) from None

@@ -127,6 +127,10 @@ class Repo:
         """A commit's parents."""
         return self.run("rev-list", "--parents", "--max-count=1", commit).split()[1:]
 
+    def seconds(self, commit: str) -> int:
+        """When a commit was made, in seconds since 1970."""
+        return int(self.run("show", "--no-patch", "--format=%ct", commit))
+
     def in_history(self, commit: str, tip: str) -> bool:
         """Whether a commit was once the tip of the branch: its first-parent line, not what was merged into it."""
         return commit in self.run("rev-list", "--first-parent", tip).split()
@@ -255,3 +259,25 @@ class Repo:
                 msg = f"branch {branch} has moved while this ran, nothing was pushed. Run again. ({error})"
                 raise StalePushError(msg) from error
             raise
+
+    def tag(self, name: str, commit: str, message: str) -> bool:
+        """Have an annotated tag of the remote on a commit; False where it is there already.
+
+        Raises:
+            SlipwayError: it lies on another commit.
+            GitError: the remote refuses it.
+        """
+        ref = f"refs/tags/{name}"
+        there = {line.split("\t")[1]: line.split("\t")[0] for line in self.run("ls-remote", "origin", f"{ref}*").splitlines()}
+        if ref in there:
+            if (held := there.get(f"{ref}^{{}}", there[ref])) != commit:
+                msg = f"tag {name} lies on {held}: {commit} is allowed. See who made it, delete it if it is wrong, and run again."
+                raise SlipwayError(msg)
+            return False
+        if self._dry_run:
+            print(f"dry run: would tag {commit[:12]} as {name}")
+            return True
+        # A run that was stopped between the two may have left it here.
+        self.run("tag", "--annotate", "--force", "--no-sign", "--file=-", name, commit, given=f"{message}\n")
+        self.run("push", "--quiet", "--porcelain", "origin", f"{ref}:{ref}")
+        return True

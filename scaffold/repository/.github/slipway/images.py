@@ -62,7 +62,7 @@ def rendered(repo: Repo, environment: Environment, services: Sequence[str]) -> d
             changed.add(service)
         for service in changed:
             image = now[service][True] or now[service][False]
-            if image and TAG.fullmatch(image.tag) and image not in found[service][-1:]:
+            if image and image not in found[service][-1:]:
                 found[service].append(image)
     return found
 
@@ -72,10 +72,50 @@ def allowed(repo: Repo, platform: Platform, environment: Environment, services: 
 
     What the environment has rendered itself; and where its images are tried in another environment first, what that one has.
     """
-    own = rendered(repo, environment, services)
-    source = platform.source_of(environment)
-    tried = own if source == environment else rendered(repo, source, services)
-    return {service: sorted({*own[service], *tried[service]}) for service in services}
+    ran = _ran(repo, platform, environment, services)
+    return {service: sorted(filter(_sorts, ran[service])) for service in services}
+
+
+def untried(
+    repo: Repo, platform: Platform, environment: Environment, change: tuple[str, str], services: Iterable[str]
+) -> dict[str, Image]:
+    """The images that a change would let services run in an environment, and that ran neither there nor where they are tried.
+
+    What is written beneath a pin counts once the pin is gone: a release of a service that is pinned where images are tried
+    brings such an image, and so may the lifting of a pin.
+
+    Args:
+        repo: Where the trees are.
+        platform: The platform.
+        environment: Where they would run.
+        change: The tree before, and the one after.
+        services: Those that may change.
+
+    Returns:
+        The image by service, of those that have one.
+    """
+    wanted, source = list(services), platform.source_of(environment)
+    if source == environment:
+        return {}
+    was, will = (states(repo, tree, environment, wanted) for tree in change)
+    tried = states(repo, repo.tip(source.branch), source, wanted)
+    # Most run there right now, which is quicker to see than that they once did.
+    open_ = [each for each in wanted if will[each].running not in {None, was[each].running, tried[each].running}]
+    ran = _ran(repo, platform, environment, open_)
+    return {each: image for each in open_ if (image := will[each].running) and image not in ran[each]}
+
+
+def _ran(repo: Repo, platform: Platform, environment: Environment, services: Sequence[str]) -> dict[str, set[Image]]:
+    if not services:
+        return {}
+    places = {each.name: each for each in (environment, platform.source_of(environment))}
+    found = [rendered(repo, each, services) for each in places.values()]
+    return {service: {image for each in found for image in each[service]} for service in services}
+
+
+def _sorts(image: Image) -> bool:
+    """Whether the tag is a pipeline's: others have no order."""
+    return TAG.fullmatch(image.tag) is not None
 
 
 def previous(
@@ -86,7 +126,7 @@ def previous(
     found: dict[str, Image | None] = {}
     for service in services:
         now = running[service].running
-        found[service] = max((image for image in history[service] if now and image < now), default=None)
+        found[service] = max((image for image in filter(_sorts, history[service]) if now and image < now), default=None)
     return found
 
 

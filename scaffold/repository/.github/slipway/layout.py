@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 TAG: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 """A tag of the pipelines: UTC start of the build and twelve hex of the commit. It sorts by time."""
@@ -92,6 +93,33 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Applications:
+    """Where the services' own repositories are.
+
+    Attributes:
+        host: Address of the Git host.
+        owner: Who owns them.
+        repositories: A repository's name by service, where it is not the service's own.
+    """
+
+    host: str
+    owner: str
+    repositories: Mapping[str, str]
+
+    def name(self, service: str) -> str:
+        """`owner/name`, as an address has it."""
+        return f"{quote(self.owner, safe='')}/{quote(self.repositories.get(service, service), safe='')}"
+
+    def compare(self, service: str, old: str, new: str) -> str:
+        """Address of the commits between two."""
+        return f"{self.host}/{self.name(service)}/compare/{old}...{new}"
+
+    def commit(self, service: str, commit: str) -> str:
+        """Address of a commit."""
+        return f"{self.host}/{self.name(service)}/commit/{commit}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """Environments and the ways between them.
 
@@ -99,11 +127,13 @@ class Platform:
         environments: By name.
         promotions: From an environment that renders its own image file to the one where releases are tried.
         releases: From there to every environment that runs the same images.
+        applications: Where the services' own repositories are; None where platform.json does not say.
     """
 
     environments: Mapping[str, Environment]
     promotions: tuple[Step, ...]
     releases: tuple[Step, ...]
+    applications: Applications | None = None
 
     def environment(self, name: str) -> Environment:
         """An environment by name.
@@ -165,6 +195,7 @@ def load(path: Path) -> Platform:
 
     The ways between environments follow from it. One track writes `base`; where it is written, releases are tried. From
     every other track's branch a promotion leads there, and from there a release to every environment of the same track.
+    `applications` says where the services' own repositories are, for links; without it there are none.
 
     Raises:
         SlipwayError: it names an environment that is not there, leaves one without track, or has no or two tracks in base.
@@ -202,6 +233,17 @@ def load(path: Path) -> Platform:
         environments=ordered,
         promotions=tuple(Step(source=each, target=tried) for each in first),
         releases=tuple(Step(source=tried, target=each) for each in in_base if each.branch != tried.branch),
+        applications=_applications(given.get("applications")),
+    )
+
+
+def _applications(given: dict[str, Any] | None) -> Applications | None:
+    if given is None:
+        return None
+    return Applications(
+        host=str(given["host"]).rstrip("/"),
+        owner=str(given["owner"]),
+        repositories={str(service): str(name) for service, name in given.get("repositories", {}).items()},
     )
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 # The folder is run, not installed: its parent is put where Python looks, so that the modules are those of a package.
 sys.path.insert(0, str(HERE.parent))
 
-from slipway import flows, layout, pins, verify  # noqa: E402 — see above
+from slipway import flows, layout, pins, released, verify  # noqa: E402 — see above
 from slipway.github import GitHub  # noqa: E402 — see above
 from slipway.gitrepo import Repo  # noqa: E402 — see above
 
@@ -52,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         direct.help = "commit to the environment's branch, without a pull request"
         to = pin.add_argument("--to", required=name == "pin", default="")
         to.help = "a tag, or `previous`" if name == "pin" else argparse.SUPPRESS  # taken and not used: one workflow calls both
+    done = commands.add_parser("released", help="tag a release that has been merged, and write its note")
+    done.add_argument("--commit", required=True, help="the merge commit; any other is passed over")
     check = commands.add_parser("verify", help="judge a pull request")
     check.add_argument("--base", required=True, help="branch that it goes to")
     check.add_argument("--head", required=True, help="its head commit")
@@ -67,15 +70,17 @@ def _run(asked: argparse.Namespace) -> int:
     repo.fetch()
     if asked.command == "verify":
         return _verify(verify.verify(repo, platform, base=asked.base, head=asked.head))
+    github = GitHub(
+        api=os.environ.get("GITHUB_API_URL", "https://api.github.com"),
+        repository=_needed("GITHUB_REPOSITORY", "owner/name of this repository"),
+        token=_needed("GITHUB_TOKEN", "a token with contents and pull requests, both write"),
+        dry_run=asked.dry_run,
+    )
     desk = flows.Desk(
         platform=platform,
         repo=repo,
-        github=GitHub(
-            api=os.environ.get("GITHUB_API_URL", "https://api.github.com"),
-            repository=_needed("GITHUB_REPOSITORY", "owner/name of this repository"),
-            token=_needed("GITHUB_TOKEN", "a token with contents and pull requests, both write"),
-            dry_run=asked.dry_run,
-        ),
+        github=github,
+        reader=replace(github, token=os.environ.get("APPLICATIONS_TOKEN") or github.token),
         now=now(),
         actor=os.environ.get("GITHUB_ACTOR", ""),
         run_url=_run_url(),
@@ -84,7 +89,7 @@ def _run(asked: argparse.Namespace) -> int:
         print(outcome.text)
         _write_to("GITHUB_STEP_SUMMARY", f"## {outcome.text}\n\n{outcome.whole}\n")
         number = outcome.pull.number if outcome.pull else ""
-        _write_to("GITHUB_OUTPUT", f"outcome={outcome.what}\nbranch={outcome.branch}\npull-request={number}\n")
+        _write_to("GITHUB_OUTPUT", f"outcome={outcome.what}\nbranch={outcome.branch}\npull-request={number}\ntag={outcome.tag}\n")
     return 0
 
 
@@ -93,6 +98,8 @@ def _outcomes(desk: flows.Desk, asked: argparse.Namespace) -> list[flows.Outcome
         return [flows.promote(desk, step) for step in _steps(desk.platform.promotions, asked)]
     if asked.command == "release":
         return [flows.release(desk, step) for step in _steps(desk.platform.releases, asked)]
+    if asked.command == "released":
+        return [released.released(desk, step, asked.commit) for step in _leading_to(desk, asked.commit)]
     listed = " ".join(asked.service).replace(",", " ").split()
     if not listed:
         msg = "service is empty: one name or more is allowed. Name the services."
@@ -112,6 +119,16 @@ def _steps(steps: Sequence[layout.Step], asked: argparse.Namespace) -> list[layo
         known = ", ".join(map(str, steps)) or "none"
         way = f"{asked.source or 'any'} → {asked.target or 'any'}"
         msg = f"there is no way to {asked.command} {way}: {known} is allowed. Name one of them."
+        raise layout.SlipwayError(msg)
+    return found
+
+
+def _leading_to(desk: flows.Desk, commit: str) -> list[layout.Step]:
+    """The releases whose target's branch had a commit as its tip."""
+    found = [step for step in desk.platform.releases if desk.repo.in_history(commit, desk.repo.tip(step.target.branch))]
+    if not found:
+        known = ", ".join(step.target.branch for step in desk.platform.releases) or "none"
+        msg = f"commit is {commit!r}: the whole id of one that was the tip of {known} is allowed. Name a release's merge commit."
         raise layout.SlipwayError(msg)
     return found
 

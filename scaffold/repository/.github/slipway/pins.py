@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from slipway.flows import MERGE, Desk, Outcome, shown, summary, table
+from slipway.changes import shown
+from slipway.flows import MERGE, Desk, Outcome, summary, table
 from slipway.gitrepo import StalePushError
-from slipway.images import State, allowed, previous, states
+from slipway.images import State, allowed, previous, states, untried
 from slipway.layout import Environment, Image, SlipwayError, cleaned_reason, lifted, pinned, services_of
 from slipway.render import body, counted, differences
 
@@ -118,6 +119,14 @@ def _written(desk: Desk, request: Request, verb: str, edit: _Edit) -> Outcome:
     if not changes:
         return Outcome(what="unchanged", text=f"{title}: it is so already")
     tree = repo.edited(repo.tree(tip), changes)
+    if bad := untried(repo, desk.platform, environment, (tip, tree), request.services):
+        source = desk.platform.source_of(environment)
+        named = ", ".join(f"{service} ({image.tag})" for service, image in bad.items())
+        msg = (
+            f"{title}: beneath lies what {source.name} never ran: {named}. Only what it ran is allowed. Release what "
+            f"{source.name} runs first, or pin at an image that ran."
+        )
+        raise SlipwayError(msg)
     after = states(repo, tree, environment, request.services)
     diffs = differences(repo, repo.tree(tip), tree, {service: environment.overlay(service) for service in request.services})
     told = [title, "", request.reason, "", *(f"{each}: {_now(before[each])} -> {_now(after[each])}" for each in request.services)]

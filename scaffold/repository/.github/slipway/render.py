@@ -122,18 +122,32 @@ _ROOM_FOR_NOTE: Final = 600
 _LEAST_WORTH_SHOWING: Final = 500
 
 
-def body(intro: str, diffs: Mapping[str, str], *, limit: int = BODY_LENGTH, whole_at: str = "") -> str:
-    """A pull request's body: what it is, then the diff of each service, cut where GitHub would refuse it.
+def body(
+    intro: str,
+    diffs: Mapping[str, str],
+    folded: Mapping[str, str] | None = None,
+    *,
+    limit: int = BODY_LENGTH,
+    whole_at: str = "",
+) -> str:
+    """A pull request's body: what it is, what is folded, then the diff of each service, cut where GitHub would refuse it.
 
     Args:
         intro: Markdown.
         diffs: Unified diff by service; services without one are left out.
+        folded: Markdown by title, each shown whole or not at all.
         limit: Bytes at most.
         whole_at: Where the whole text is, for the note.
     """
     room = limit - _ROOM_FOR_NOTE
     text = _cut(intro, room)
     short = [] if text == intro else ["the list above"]
+    for title, more in (folded or {}).items():
+        section = f"\n<details><summary>{title}</summary>\n\n{more}\n\n</details>\n"
+        if _size(section) > room - _size(text):
+            short.append(f"`{title}`")
+        else:
+            text += section
     for service, diff in diffs.items():
         if not diff:
             continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from slipway.flows import combine
 from slipway.gitrepo import Repo, Version
-from slipway.images import allowed
+from slipway.images import allowed, untried
 from slipway.layout import Environment, Platform, SlipwayError, Step, image_in, is_pin_file, names_nothing, services_of
 from slipway.render import exported, render, touched
 
@@ -75,7 +75,9 @@ def verify(repo: Repo, platform: Platform, *, base: str, head: str) -> Verified:
     findings += _machine_written(request)
     for step in platform.releases:
         if step.target.branch == base:
+            said = {each.path for each in findings}
             findings += _origin(request, step)
+            findings += [each for each in _untried(request, step) if each.path not in said]
     return Verified(services=services_of(request.changed), overlays=overlays, findings=findings)
 
 
@@ -148,12 +150,12 @@ def _pin_fault(request: _Request, service: str, environment: Environment, text: 
 def _origin(request: _Request, step: Step) -> list[Finding]:
     """A release brings what its source has been, or lets removals win in it; all else there is a pin."""
     repo, platform = request.repo, request.platform
-    if repo.in_history(request.head, repo.tip(step.source.branch)):
+    if _was_tip(repo, step, request.head):
         return []
     pins = [platform.pin_of(path) for path in request.changed]
     if pins and all(pin and pin[1] == step.target for pin in pins):
         return []
-    if _is_resolution(request, step):
+    if _is_resolution(repo, platform, step, base=request.base, head=request.head):
         return []
     text = (
         f"head {request.head} was never the tip of {step.source.branch}: into {request.branch} may come what that branch was, a "
@@ -163,16 +165,38 @@ def _origin(request: _Request, step: Step) -> list[Finding]:
     return [Finding(text=text)]
 
 
-def _is_resolution(request: _Request, step: Step) -> bool:
+def _untried(request: _Request, step: Step) -> list[Finding]:
+    """Images that nobody has tried, whichever way they come: a release, a pin, or one that is lifted."""
+    change = request.base, request.tree
+    found = untried(request.repo, request.platform, step.target, change, services_of(request.changed))
+    return [
+        Finding(
+            path=step.target.pin_file(service),
+            text=f"{service} would run {image.tag}@{image.digest}, which never ran in {step.source.name}: only what did is "
+            f"allowed in {step.target.name}. Let {step.source.name} run it first, or pin the service at an image that ran.",
+        )
+        for service, image in found.items()
+    ]
+
+
+def is_release(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
+    """Whether a commit, merged into another, is what the step's source was, or a removal's resolution by the workflow."""
+    return _was_tip(repo, step, head) or _is_resolution(repo, platform, step, base=base, head=head)
+
+
+def _was_tip(repo: Repo, step: Step, head: str) -> bool:
+    return repo.in_history(head, repo.tip(step.source.branch))
+
+
+def _is_resolution(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
     """Whether the head is a merge that the release workflow makes. It is made again to see: whoever pushed it does not count."""
-    repo = request.repo
-    parents = repo.parents(request.head)
+    parents = repo.parents(head)
     if len(parents) != 2:  # noqa: PLR2004 — a merge of two
         return False
     ours, theirs = parents
-    if not (repo.in_history(ours, request.base) and repo.in_history(theirs, repo.tip(step.source.branch))):
+    if not (repo.in_history(ours, base) and _was_tip(repo, step, theirs)):
         return False
     try:
-        return combine(repo, request.platform, ours, theirs).tree == repo.tree(request.head)
+        return combine(repo, platform, ours, theirs).tree == repo.tree(head)
     except SlipwayError:
         return False
