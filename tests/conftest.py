@@ -35,6 +35,7 @@ SLOW: Final = (
     "rehearsal/cloud/test_rows_eks.py",
     "rehearsal/cloud/test_rows_kubernetes.py",
     "rehearsal/cloud/test_rows_program.py",
+    "scaffold_repository/test_model.py",
     "scaffold_repository/test_release.py",
     "scaffold_repository/test_verify.py",
 )
