@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from components.application import SERVICE_PORT
+from components.naming import SERVICE_NAME_LENGTH
 from functions.gitops_writer import catalogue, scaffold
 from functions.gitops_writer.manifests import write_entry
 from functions.gitops_writer.settings import Layout
@@ -320,3 +321,28 @@ def test_no_placeholder_is_left_and_every_file_is_yaml_that_ends_its_line(kind: 
         assert max(map(len, text.splitlines())) <= 130, path
         if path.endswith(".yaml"):
             assert isinstance(yaml.safe_load(text), dict), path
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "b"), ("cart", "mail"), ("cart", "cart-2"), ("a" * SERVICE_NAME_LENGTH, "b" * SERVICE_NAME_LENGTH)]
+)
+def test_git_takes_no_machine_written_file_of_one_service_for_another_services(names: tuple[str, str], tmp_path: Path) -> None:
+    """Where one service goes and another comes, a merge would carry what was written for the one into the other's file."""
+    old, new = (scaffold.files(catalogue.parse(json.dumps(entry(name, released=["prd"]))), LAYOUT) for name in names)
+    machines = {path: text for path, text in old.items() if text.endswith("\nimages: []\n")}
+    assert len(machines) == 5, machines.keys()
+    trees: list[str] = []
+    git(tmp_path, "init", "--quiet")
+    for texts in (machines, new):
+        git(tmp_path, "rm", "-rfq", "--ignore-unmatch", ".")
+        for path, text in texts.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, encoding="utf-8")
+        git(tmp_path, "add", ".")
+        trees.append(git(tmp_path, "write-tree").strip())
+    # As merges look for renames: half alike is enough (docs: git-merge, find-renames).
+    assert not [line for line in git(tmp_path, "diff-tree", "-r", "-M", *trees).splitlines() if line.split()[4].startswith("R")]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603, S607 — a test's

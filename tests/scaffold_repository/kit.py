@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from string import Template
 from typing import Any, Final
 from unittest import mock
 
@@ -22,7 +23,6 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SCAFFOLD: Final = ROOT / "scaffold" / "repository"
 BRANCHES: Final = {"dev": "dev", "stg": "stg", "prd": "master"}
 
-_COMPONENT: Final = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
 _KUSTOMIZATION: Final = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
 
@@ -36,16 +36,20 @@ def digest(number: int) -> str:
     return f"sha256:{number:064x}"
 
 
-def image_text(service: str, number: int) -> str:
-    """An image file as the writer leaves it; number 0 as it is scaffolded."""
-    head = f"# Written by machine.\n{_COMPONENT}images:"
-    entry = f'\n  - name: {service}\n    newTag: "{tag(number)}"\n    digest: {digest(number)}\n'
-    return head + (entry if number else " []\n")
+def image_text(service: str, number: int, environment: str = "") -> str:
+    """An image file as the writer leaves it; number 0 as it is scaffolded; an environment for one of its own."""
+    text = _scaffolded("first/overlay/image" if environment else "every/base/image", service=service, environment=environment)
+    entry = f'images:\n  - name: {service}\n    newTag: "{tag(number)}"\n    digest: {digest(number)}\n'
+    return text.replace("images: []\n", entry) if number else text
 
 
-def pin_text() -> str:
+def pin_text(service: str, environment: str) -> str:
     """A pin file as it is scaffolded."""
-    return f"# Written by the pin workflow. Without a pin:\n#   images: []\n{_COMPONENT}images: []\n"
+    return _scaffolded("every/overlay/pin", service=service, environment=environment)
+
+
+def _scaffolded(place: str, **values: str) -> str:
+    return Template((ROOT / "scaffold" / "apps" / place / "kustomization.yaml").read_text(encoding="utf-8")).substitute(values)
 
 
 def service_files(service: str, number: int = 1) -> dict[str, str]:
@@ -60,12 +64,12 @@ def service_files(service: str, number: int = 1) -> dict[str, str]:
         f"{root}/base/deployment.yaml": deployment,
         f"{root}/base/kustomization.yaml": f"{_KUSTOMIZATION}resources: [deployment.yaml]\ncomponents: [image]\n",
         f"{root}/base/image/kustomization.yaml": image_text(service, number),
-        f"{root}/overlays/dev/image/kustomization.yaml": image_text(service, number),
+        f"{root}/overlays/dev/image/kustomization.yaml": image_text(service, number, "dev"),
     }
     for name in BRANCHES:
         components = "image, pin" if name == "dev" else "pin"
         registry = "develop" if name == "dev" else "release"
-        files[f"{root}/overlays/{name}/pin/kustomization.yaml"] = pin_text()
+        files[f"{root}/overlays/{name}/pin/kustomization.yaml"] = pin_text(service, name)
         files[f"{root}/overlays/{name}/kustomization.yaml"] = (
             f"{_KUSTOMIZATION}resources: [../../base]\ncomponents: [{components}]\nimages:\n  - name: {service}\n"
             f"    newName: registry.example/{registry}/{service}\n"
@@ -164,9 +168,9 @@ class Shop:
 
     def write(self, environment: str, **numbers: int) -> None:
         """The writer's commit: one image file a service on its branch, in one commit, past that branch's rule."""
-        app, place = (DEV_APP, "overlays/dev") if environment == "dev" else (STG_APP, "base")
+        app, place, own = (DEV_APP, "overlays/dev", "dev") if environment == "dev" else (STG_APP, "base", "")
         files = {
-            f"apps/{service}/{place}/image/kustomization.yaml": image_text(service, number).encode()
+            f"apps/{service}/{place}/image/kustomization.yaml": image_text(service, number, own).encode()
             for service, number in numbers.items()
         }
         done = self.world.commit(self.world.app_token(app), environment, self.host.head(REPOSITORY, environment), files)

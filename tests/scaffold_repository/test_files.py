@@ -113,7 +113,7 @@ def test_an_image_is_read_whatever_the_files_style(text: str) -> None:
     assert layout.image_in(text) == Image(tag=tag(1), digest=digest(1))
 
 
-@pytest.mark.parametrize("text", [None, "", pin_text(), f'images:\n  - name: a\n    newTag: "{tag(1)}"\n'])
+@pytest.mark.parametrize("text", [None, "", pin_text("cart", "prd"), f'images:\n  - name: a\n    newTag: "{tag(1)}"\n'])
 def test_a_file_without_image_or_digest_names_none(text: str | None) -> None:
     assert layout.image_in(text) is None
 
@@ -124,11 +124,11 @@ def test_any_reason_survives_as_a_comment_and_lifting_restores_the_file(reason: 
         line = layout.cleaned_reason(reason)
     except SlipwayError:
         return
-    text = layout.pinned(pin_text(), "cart", Image(tag=tag(1), digest=digest(1)), line)
+    text = layout.pinned(pin_text("cart", "prd"), "cart", Image(tag=tag(1), digest=digest(1)), line)
     assert yaml.safe_load(text)["images"] == [{"name": "cart", "newTag": tag(1), "digest": digest(1)}]
     assert layout.reason_in(text) == line
     assert layout.image_in(text) == Image(tag=tag(1), digest=digest(1))
-    assert layout.lifted(text, "cart") == pin_text()
+    assert layout.lifted(text, "cart") == pin_text("cart", "prd")
 
 
 def test_what_scaffold_and_writer_write_is_read_and_pinned() -> None:

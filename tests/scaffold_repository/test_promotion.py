@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.rehearsal.githost_kit import REPOSITORY
-from tests.scaffold_repository.kit import Shop, image, service_files, shop
+from tests.scaffold_repository.kit import Shop, image, image_text, service_files, shop
 
 DEPLOYMENT = "apps/cart/base/deployment.yaml"
 
@@ -88,6 +88,32 @@ def test_a_new_service_is_promoted_whole(it: Shop) -> None:
     it.write("stg", mail=5)
     assert it.renders("stg", "mail") == image("mail", 5)
     assert it.renders("dev", "mail") == image("mail", 4)
+
+
+def test_what_is_written_for_a_service_that_goes_does_not_reach_one_that_comes(it: Shop) -> None:
+    it.remove("dev", "cart")
+    it.change("dev", dict(service_files("mail", 0)))
+    it.write("stg", cart=2)
+    done = it.run("promote")
+    assert done.outputs["outcome"] == "opened", done
+    it.write("stg", cart=3)  # the offered commit and the branch part: GitHub merges them, and looks for renames
+    it.write("stg", pay=3)
+    done = it.run("promote")
+    assert it.verify("stg", done.outputs["branch"]).code == 0
+    it.merge(int(done.outputs["pull-request"]))
+    assert it.host.read(REPOSITORY, "stg", "apps/mail/base/image/kustomization.yaml") == image_text("mail", 0).encode()
+    assert it.files("stg", "cart") == []
+
+
+def test_files_that_git_takes_for_moved_ones_are_refused(it: Shop) -> None:
+    """People copied a service's directory, and left what the machines' files say of the old one."""
+    image_file = "apps/mail/base/image/kustomization.yaml"
+    it.change("dev", {path.replace("apps/cart/", "apps/mail/"): text for path, text in service_files("cart").items()})
+    it.remove("dev", "cart")
+    it.write("stg", cart=2)
+    done = it.run("promote")
+    assert (done.code, it.pulls()) == (1, [])
+    assert f"mixes what they hold:\n  {image_file}\nOnly what one" in done.err
 
 
 def test_two_people_who_change_the_same_lines_are_told_which_and_nothing_is_opened(it: Shop) -> None:

@@ -100,7 +100,7 @@ def test_a_pin_sticks_while_newer_images_and_releases_pass_beneath_until_it_is_l
     assert it.renders("prd", "cart") == image("cart", 1)
     pinned(it, "unpin", "--environment=prd", "--service=cart", "--reason=mended")
     assert it.renders("prd", "cart") == image("cart", 3)
-    assert it.host.read(REPOSITORY, "master", PIN) == pin_text().encode()
+    assert it.host.read(REPOSITORY, "master", PIN) == pin_text("cart", "prd").encode()
     it.write("stg", cart=4)
     it.released()
     assert it.renders("prd", "cart") == image("cart", 4)
@@ -130,7 +130,7 @@ def test_several_services_are_pinned_by_one_commit_with_the_reason_in_each_file(
     it.merge(int(done.outputs["pull-request"]))
     text = (it.host.read(REPOSITORY, "master", PIN) or b"").decode()
     entry = f"images:\n  # Pinned: Both fail: '#1'\n  - name: cart\n    newTag: \"{tag(1)}\"\n    digest: {digest(1)}\n"
-    assert text == pin_text().removesuffix("images: []\n") + entry
+    assert text == pin_text("cart", "prd").removesuffix("images: []\n") + entry
     assert it.renders("prd", "pay") == image("pay", 1)
 
 
@@ -204,7 +204,7 @@ def test_a_branch_that_moves_meanwhile_is_read_again(it: Shop, monkeypatch: pyte
 
 def test_a_pin_file_that_people_changed_is_not_overwritten(it: Shop) -> None:
     it.write("stg", cart=2)
-    it.change("stg", {"apps/cart/overlays/stg/pin/kustomization.yaml": pin_text() + "labels: []\n"})
+    it.change("stg", {"apps/cart/overlays/stg/pin/kustomization.yaml": pin_text("cart", "stg") + "labels: []\n"})
     done = it.run("pin", "--environment=stg", "--service=cart", "--to=previous", "--reason=r")
     assert done.code == 1
     assert "the pin file of cart is not as the machines write it" in done.err

@@ -23,7 +23,7 @@ def it(tmp_path: Path) -> Iterator[Shop]:
 
 def pinned(number: int, service: str = "cart", sha: str = "") -> str:
     entry = f'images:\n  # Pinned: r\n  - name: {service}\n    newTag: "{tag(number)}"\n    digest: {sha or digest(number)}\n'
-    return pin_text().removesuffix("images: []\n") + entry
+    return pin_text(service, "prd").removesuffix("images: []\n") + entry
 
 
 def test_every_overlay_of_a_touched_service_is_rendered_and_of_no_other(it: Shop) -> None:
@@ -69,7 +69,7 @@ def test_no_token_is_within_reach_of_what_is_rendered(it: Shop, tmp_path: Path) 
 
 @pytest.mark.parametrize("path", [BASE_IMAGE, DEV_IMAGE])
 def test_an_image_that_a_person_wrote_is_flagged(it: Shop, path: str) -> None:
-    it.change("topic", {path: image_text("cart", 7)}, base="dev")
+    it.change("topic", {path: image_text("cart", 7, "dev" if path == DEV_IMAGE else "")}, base="dev")
     done = it.verify("dev", "topic")
     assert done.code == 1
     assert done.err.startswith(f"{path}: is written")
@@ -138,7 +138,7 @@ def test_what_stg_never_ran_reaches_production_neither_by_a_release_nor_by_a_pin
     it.write("stg", cart=2)
     tip = it.host.head(REPOSITORY, "stg") or ""
     assert it.verify("master", tip).code == 0
-    it.change("lifted", {PRD_PIN: pin_text()}, base="master")
+    it.change("lifted", {PRD_PIN: pin_text("cart", "prd")}, base="master")
     assert it.verify("master", "lifted").code == 0
     it.merge(it.world.repo("POST", "/pulls", it.alice, {"title": "Lift", "head": "lifted", "base": "master"}).body["number"])
     by_release = it.verify("master", tip)
@@ -151,7 +151,7 @@ def test_what_stg_never_ran_reaches_production_neither_by_a_release_nor_by_a_pin
     it.change("held", {PRD_PIN: pinned(1)}, base="master")
     it.merge(it.world.repo("POST", "/pulls", it.alice, {"title": "Hold", "head": "held", "base": "master"}).body["number"])
     it.released()
-    it.change("lifted-again", {PRD_PIN: pin_text()}, base="master")
+    it.change("lifted-again", {PRD_PIN: pin_text("cart", "prd")}, base="master")
     assert it.verify("master", "lifted-again").err == by_release.err
 
 

@@ -81,7 +81,7 @@ def combine(repo: Repo, platform: Platform, ours: str, theirs: str) -> Combined:
     """Merge two commits. Where one side removed a machine-written file that the other changed, the removal wins.
 
     Raises:
-        SlipwayError: anything else collides.
+        SlipwayError: anything else collides; or Git took a machine-written file for another one that moved.
     """
     merge = repo.merge(ours, theirs)
     removed = [path for path, stages in merge.conflicts.items() if platform.owner(path) and stages in (_OURS_GONE, _THEIRS_GONE)]
@@ -93,7 +93,31 @@ def combine(repo: Repo, platform: Platform, ours: str, theirs: str) -> Combined:
         )
         raise SlipwayError(msg)
     tree = repo.edited(merge.tree, dict.fromkeys(removed)) if removed else merge.tree
+    _refuse_mixed(repo, platform, tree, (ours, theirs))
     return Combined(tree=tree, removed=sorted(removed))
+
+
+def _refuse_mixed(repo: Repo, platform: Platform, tree: str, sides: tuple[str, str]) -> None:
+    """Stop where a merge made up what a machine-written file holds: it changes on one branch, so one of the sides has it.
+
+    Where one such file goes while another that is like it comes, Git takes them for one that moved. Scaffolded ones name their
+    service in each line, and are never like each other.
+
+    Raises:
+        SlipwayError: there is such a file; it says which.
+    """
+    new, other = (repo.changed(side, tree) for side in sides)
+    if mixed := sorted(
+        path for path in new.keys() & other.keys() if platform.owner(path) and "D" not in (new[path], other[path])
+    ):
+        msg = "\n  ".join(
+            [f"Git takes {len(mixed)} machine-written files for others that moved, and mixes what they hold:", *mixed]
+        )
+        msg += (
+            "\nOnly what one of the two branches holds is allowed in them. Let each comment line of these files name its own "
+            "service, as other services' do, by a pull request into the branch that the change comes from; then run again."
+        )
+        raise SlipwayError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)

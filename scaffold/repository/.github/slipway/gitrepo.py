@@ -76,8 +76,9 @@ class Repo:
         """
         environment = self._environment | ({"GIT_INDEX_FILE": str(index)} if index else {})
         done = subprocess.run(
-            # A file that moved is another file: a guess at renames would carry one service's image into another's.
-            ["git", "-c", "core.quotePath=false", "-c", "merge.renames=false", *arguments],
+            # Renames are looked for in merges, as GitHub does when it merges a pull request: what is judged here is what becomes
+            # of it there. (Git before 2.50 looks for them in merge-tree whatever is set.)
+            ["git", "-c", "core.quotePath=false", "-c", "merge.renames=true", *arguments],
             cwd=self._folder,
             env=environment,
             input=given,
