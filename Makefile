@@ -89,6 +89,10 @@ bench-engine: package ## Measure what the real engine takes
 bench-hook: $(READY) ## Measure the image hook: one push, bursts, sweeps, an hour of load with faults; writes out/hook.html
 	@$(BIN)/python -m benchmarks.hook
 
+.PHONY: bench-gitops
+bench-gitops: $(READY) ## Measure promotion, release, verify and pin as the GitOps repository grows; writes out/gitops.html
+	@$(BIN)/python -m benchmarks.gitops
+
 .PHONY: lock
 lock: $(READY) ## Lock the requirements anew within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.txt
