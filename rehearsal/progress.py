@@ -19,6 +19,29 @@ _LINES: Final = 6
 _WIDE: Final = 110
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A pull request, or a release, as people see it on GitHub.
+
+    Attributes:
+        title: Its title.
+        mark: A pull request's number, or a release's tag.
+        state: `Open`, `Merged` or `Closed`; `Release` for a release.
+        by: Who made it.
+        text: What it says, in Markdown.
+        target: Branch that a pull request goes to; "" for a release.
+        source: Branch that it comes from, likewise.
+    """
+
+    title: str
+    mark: str
+    state: str
+    by: str
+    text: str
+    target: str = ""
+    source: str = ""
+
+
 @dataclass(kw_only=True)
 class Step:
     """One step of the play.
@@ -31,7 +54,7 @@ class Step:
         began: When it began, in seconds of a clock that only runs.
         failed: Whether it did not come to its end.
         log: Lines that were said on the way.
-        details: Longer texts for the report, by heading.
+        details: Longer texts for the report, by heading: plain ones, and pages of GitHub's.
     """
 
     environment: str
@@ -41,7 +64,7 @@ class Step:
     began: float = 0.0
     failed: bool = False
     log: list[str] = field(default_factory=list[str])
-    details: dict[str, str] = field(default_factory=dict[str, str])
+    details: dict[str, str | Page] = field(default_factory=dict[str, "str | Page"])
 
 
 class Progress:
@@ -143,4 +166,4 @@ def _line(step: Step) -> str:
     return f"{mark} {_where(step)} {escape(step.title)}: {escape(step.produced)} [dim]({step.seconds:.2f} s)[/]"
 
 
-__all__ = ["Progress", "Step", "elapsed", "table"]
+__all__ = ["Page", "Progress", "Step", "elapsed", "table"]
