@@ -11,6 +11,7 @@ the machine, and are shown beside the issue's limit.
 """
 
 import argparse
+import json
 import math
 import os
 import random
@@ -44,7 +45,8 @@ LIMIT_SECONDS: Final = 60.0
 LIMITED: Final = ("promotion", "verify")
 _REPOSITORY: Final = "example-org/gitops"
 _REPOSITORY_FILES: Final = ROOT / "scaffold" / "repository"
-_ENVIRONMENTS: Final = ("dev", "stg", "prd")
+_PLATFORM: Final = json.loads((_REPOSITORY_FILES / ".github" / "slipway" / "platform.json").read_text(encoding="utf-8"))
+_ENVIRONMENTS: Final = tuple(_PLATFORM["environments"])
 _LAYOUT: Final = Layout(root="apps/{service}", own_overlay="dev")
 # Of a hundred commits: so many by dev's writer, so many by stg's; the rest are people's, promotions and releases.
 _DEV, _STG, _PEOPLE = 55, 85, 95
@@ -152,7 +154,7 @@ class History:
 
 def _files(service: str) -> dict[str, str]:
     """A service as it is scaffolded, with a component that all services share."""
-    images = {each: f"registry.example/{'develop' if each == 'dev' else 'release'}/{service}" for each in _ENVIRONMENTS}
+    images = {name: f"{each['registry']}/{service}" for each in _PLATFORM["tracks"].values() for name in each["environments"]}
     declared = Service(name=service, namespace=service, port=8080, health_path="/", images=images, hosts={})
     found = dict(scaffold.files(declared, _LAYOUT))
     for each in _ENVIRONMENTS:
@@ -397,7 +399,7 @@ def _picture(figures: Sequence[Figure]) -> str:
     drawn += [f'<text x="{at(each, 1)[0]:.1f}" y="{_HIGH + 26}" text-anchor="middle">{each}</text>' for each in sizes]
     _, y = at(sizes[0], LIMIT_SECONDS)
     drawn.append(f'<line x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#b3261e" stroke-dasharray="4 3"/>')
-    drawn.append(f'<text x="{_LEFT + 6}" y="{y - 4:.1f}">limit of promotion and verify</text>')
+    drawn.append(f'<text x="{_LEFT + 6}" y="{y + 13:.1f}">limit of promotion and verify</text>')
     # Names stand in the order of the lines' ends, apart from each other.
     below = 0.0
     coloured = zip(groups.items(), _COLOURS * len(groups), strict=False)

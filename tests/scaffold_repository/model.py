@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, TypeAlias, cast
 
 import pygit2
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ from functions.gitops_writer import core, scaffold
 from functions.gitops_writer.catalogue import Service
 from functions.gitops_writer.settings import Layout
 from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP
-from tests.scaffold_repository.kit import BRANCHES, Ran, shop
+from tests.scaffold_repository.kit import BRANCHES, PLATFORM, Ran, shop
 
 NAMES: Final = ("cart", "mail", "pay", "ship")
 FIRST: Final = ("cart", "pay")
@@ -79,7 +79,7 @@ class Rendered:
 
 def files_of(service: str) -> dict[str, str]:
     """A new service as the writer scaffolds it, with a component that all services share."""
-    images = {each: f"registry.example/{'develop' if each == 'dev' else 'release'}/{service}" for each in ENVIRONMENTS}
+    images = {each: f"{PLATFORM.environments[each].registry}/{service}" for each in ENVIRONMENTS}
     declared = Service(name=service, namespace=service, port=8080, health_path="/", images=images, hosts={})
     found = dict(scaffold.files(declared, LAYOUTS["dev"]))
     for each in ENVIRONMENTS:
@@ -123,13 +123,22 @@ class Human:
         return self.base, {key: value for key, value in self.overlay.items() if key[1] in kept}, self.shared
 
 
+Written: TypeAlias = tuple[int, int, str]
+"""Image, pin, and the pin's reason."""
+
+
 @dataclass
 class Branch:
-    """An environment's branch: what people wrote, the image that it renders when nothing is pinned, and its pins."""
+    """An environment's branch: what people wrote, the image that it renders when nothing is pinned, and its pins with reasons."""
 
     human: Human = field(default_factory=Human)
     images: dict[str, int] = field(default_factory=dict[str, int])
     pins: dict[str, int] = field(default_factory=dict[str, int])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+    def written(self, service: str) -> Written:
+        """What machines wrote on this branch."""
+        return self.images[service], self.pins.get(service, 0), self.reasons.get(service, "")
 
     def runs(self, service: str) -> int:
         """Number of the image that is rendered; 0 for none."""
@@ -148,6 +157,7 @@ class Branch:
             human=deepcopy(human),
             images={service: own.get(service, 0) for service in services},
             pins={service: number for service, number in self.pins.items() if service in services},
+            reasons={service: reason for service, reason in self.reasons.items() if service in services},
         )
 
 
@@ -168,7 +178,7 @@ class Offer:
     branch: str
     human: Human
     images: dict[str, int] | None
-    removing: dict[str, tuple[int, int]]
+    removing: dict[str, Written]
     serial: int = 0
 
 
@@ -180,7 +190,7 @@ class Topic:
     what: str
     service: str
     version: int = 0
-    dev_image: tuple[int, int] = (0, 0)
+    written: Written = (0, 0, "")
 
 
 @dataclass
@@ -192,6 +202,7 @@ class Pin:
     environment: str
     services: list[str]
     to: int
+    reason: str
 
 
 _RENDERED: Final[dict[tuple[str, str, str, str], Rendered]] = {}
@@ -402,7 +413,7 @@ class Life(RuleBasedStateMachine):
         dev = self.branches["dev"]
         if service not in dev.human.base or any(each.service == service for each in self.topics):
             return
-        topic = Topic(number=0, what="remove", service=service, dev_image=(dev.images[service], dev.pins.get(service, 0)))
+        topic = Topic(number=0, what="remove", service=service, written=dev.written(service))
         self._propose(topic, dict.fromkeys(self.shop.files("dev", service)))
         self._tell(f"remove {service}{' at once' if at_once else ''}")
         if at_once:
@@ -436,7 +447,7 @@ class Life(RuleBasedStateMachine):
     def _merge_topic(self, topic: Topic) -> None:
         dev = self.branches["dev"]
         service = topic.service
-        if topic.what == "remove" and topic.dev_image != (dev.images[service], dev.pins.get(service, 0)):
+        if topic.what == "remove" and topic.written != dev.written(service):
             # Git alone stops where an image came meanwhile; here no workflow stands between. The person does it again.
             assert self._merge(topic.number) == _REFUSED
             return
@@ -446,6 +457,7 @@ class Life(RuleBasedStateMachine):
                 dev.human.remove(service)
                 del dev.images[service]
                 dev.pins.pop(service, None)
+                dev.reasons.pop(service, None)
             case "put back":
                 dev.human.add(service)
                 dev.images[service] = 0
@@ -474,19 +486,15 @@ class Life(RuleBasedStateMachine):
 
     # Promotion
 
-    def _removing(self, target: Branch, human: Human) -> dict[str, tuple[int, int]]:
-        return {
-            service: (target.images[service], target.pins.get(service, 0))
-            for service in target.human.base
-            if service not in human.base
-        }
+    def _removing(self, target: Branch, human: Human) -> dict[str, Written]:
+        return {service: target.written(service) for service in target.human.base if service not in human.base}
 
     def _collides(self, offer: Offer, target: Branch) -> bool:
         """Whether Git stops at a service that the offer removes, since a machine of the target's branch wrote it once more."""
-        for service, (image, pin) in offer.removing.items():
+        for service, (image, *pin) in offer.removing.items():
             if service in target.human.base:
-                written = offer.images is None and image != target.images[service]
-                if written or pin != target.pins.get(service, 0):
+                now, *pinned = target.written(service)
+                if pin != pinned or (offer.images is None and image != now):
                     return True
         return False
 
@@ -651,8 +659,8 @@ class Life(RuleBasedStateMachine):
         if environment == "prd" and fine and self._untried(after):
             fine = False
         lifts_nothing = to == "lift" and not any(branch.pins.get(service) for service in services)
-        reason = f"--reason={len(self.told)}"
-        done = self._run(*asked, f"--environment={environment}", f"--service={','.join(services)}", reason)
+        reason = str(len(self.told))
+        done = self._run(*asked, f"--environment={environment}", f"--service={','.join(services)}", f"--reason={reason}")
         self._tell(f"pin {environment} {services} {to} {number}{'' if fine else ' refused'}{' at once' if at_once else ''}")
         if not fine:
             assert done.code == 1, done
@@ -666,6 +674,7 @@ class Life(RuleBasedStateMachine):
                 environment=environment,
                 services=services,
                 to=number,
+                reason=reason if number else "",
             )
             self.pins.append(made)
             if at_once:
@@ -691,6 +700,7 @@ class Life(RuleBasedStateMachine):
             return
         assert self._merge(pin.number) == _MERGED
         branch.pins = {service: number for service, number in after.pins.items() if number}
+        branch.reasons |= dict.fromkeys(pin.services, pin.reason)
         self._moved(pin.environment)
 
     # What must hold
@@ -704,11 +714,11 @@ class Life(RuleBasedStateMachine):
             if self._seen.get(environment) == head + told:
                 continue
             found = self._rendered(environment)
-            registry = "develop" if environment == "dev" else "release"
+            registry = PLATFORM.environments[environment].registry
             expected: dict[str, Rendered] = {}
             for service in branch.human.base:
                 number = branch.runs(service)
-                image = f"registry.example/{registry}/{service}" + (f":{tag(number)}@{digest(number)}" if number else "")
+                image = f"{registry}/{service}" + (f":{tag(number)}@{digest(number)}" if number else "")
                 expected[service] = Rendered(
                     image=image,
                     base=branch.human.base[service],
