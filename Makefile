@@ -99,6 +99,7 @@ lock: $(READY) ## Lock the requirements anew within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -o requirements-dev.txt
 	@echo uv | $(BIN)/uv pip compile $(LOCK) --no-annotate -c requirements-dev.txt - -o requirements-uv.txt
 	@cd functions/gitops_writer && ../../$(BIN)/uv pip compile $(LOCK) --python-version 3.11 requirements.in -o requirements.txt
+	@cd scaffold/repository/.github/slipway && ../../../../$(BIN)/uv pip compile $(subst make lock,as requirements.in says,$(LOCK)) --no-annotate --python-version 3.12 -c ../../../../requirements-dev.txt requirements.in -o requirements.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the virtual environment stays

@@ -24,7 +24,7 @@ access = CiAccess("access", CiAccessArgs(account=here.account, region=here.regio
 place = access.place
 
 if settings.owns_gitops:
-    GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch))
+    GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch, repositories=catalogue.repositories))
 
 if settings.network is not None:  # a tooling stack has none, and no clusters
     network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, settings=settings.network, **place))

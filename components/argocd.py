@@ -10,6 +10,7 @@ import pulumi_github as github
 import pulumi_kubernetes as kubernetes
 
 from components import charts, naming
+from components.catalogue import FORBIDDEN_KINDS
 from components.cluster import Cluster
 from components.edge import Edge, Route, RouteArgs
 from components.settings import Settings
@@ -31,17 +32,6 @@ _SECRET_LENGTH: Final = 40
 _REPLICAS: Final = 2
 _STORE: Final = "slipway"
 _REPOSITORY_SECRET: Final = "slipway-gitops-repository"  # noqa: S105 — the Secret object's name
-# An Application that could make these would reach what only the platform may: other stores' secrets, other projects.
-_FORBIDDEN_KINDS: Final = (
-    ("argoproj.io", "AppProject"),
-    ("argoproj.io", "Application"),
-    ("argoproj.io", "ApplicationSet"),
-    ("elbv2.k8s.aws", "TargetGroupBinding"),
-    ("external-secrets.io", "PushSecret"),
-    ("external-secrets.io", "SecretStore"),
-    ("", "LimitRange"),
-    ("", "ResourceQuota"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +100,13 @@ class ArgoCD(pulumi.ComponentResource):
         ]
         if settings.argocd.ui:
             secrets.append(self._external_secret(f"{name}-ui", charts.UI_SECRET, naming.argocd_secret("ui"), [store]))
+        if settings.gitops.report_health:
+            # The reader's key once more: what it may beside reading, GitHub holds it to.
+            secrets.append(
+                self._external_secret(
+                    f"{name}-notifications", charts.NOTIFICATIONS_SECRET, naming.argocd_secret("reader"), [store]
+                )
+            )
         hook = Route(
             f"argocd-{name}",
             RouteArgs(
@@ -141,7 +138,7 @@ class ArgoCD(pulumi.ComponentResource):
             f"{name}-argocd",
             charts.ARGO_CD,
             namespace=NAMESPACE,
-            values=charts.argo_cd_values(replicas=_REPLICAS, ui=ui(settings)),
+            values=charts.argo_cd_values(replicas=_REPLICAS, ui=ui(settings), health=health_reports(settings, cluster.colour)),
             # Pods that start before the binding have no readiness gate.
             after=[*cluster.ready, namespace, binding, *secrets],
             parent=self,
@@ -395,6 +392,26 @@ def ui(settings: Settings) -> charts.Ui | None:
     )
 
 
+def health_reports(settings: Settings, colour: str) -> charts.HealthReports | None:
+    """How a cluster tells of its Applications' health, None where it does not."""
+    gitops = settings.gitops
+    if not gitops.report_health:
+        return None
+    shown = ui(settings)
+    return charts.HealthReports(
+        # scaffold/repository/.github/slipway/health.py reads it.
+        prefix=f"health {settings.stack}/{colour}/",
+        project=settings.stack,
+        repository_url=settings.gitops_url,
+        app_id=gitops.reader.app_id,
+        installation_id=gitops.reader.installation_id,
+        api_url="" if gitops.api_url == _PUBLIC_API else gitops.api_url,
+        page=f"{shown.url}/applications/{NAMESPACE}/{{{{.app.metadata.name}}}}"
+        if shown
+        else f"{gitops.git_url}/{settings.gitops_repository}/tree/{charts.SYNCED}/{{{{.app.spec.source.path}}}}",
+    )
+
+
 def webhook_priority(colour: str, colours: Mapping[str, object]) -> int:
     """The listener priority of a colour's webhook: from its name alone, moved on only where two names fall together."""
     span = _LAST_WEBHOOK_PRIORITY - _FIRST_WEBHOOK_PRIORITY + 1
@@ -425,5 +442,5 @@ def project_spec(settings: Settings) -> dict[str, Any]:
             *({"server": server, "namespace": f"!{namespace}"} for namespace in refused),
         ],
         "clusterResourceWhitelist": [],
-        "namespaceResourceBlacklist": [{"group": group, "kind": kind} for group, kind in _FORBIDDEN_KINDS],
+        "namespaceResourceBlacklist": [{"group": group, "kind": kind} for group, kind in FORBIDDEN_KINDS],
     }

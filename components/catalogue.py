@@ -33,6 +33,19 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 # characters those that a path may hold (RFC 3986), for it also stands in the scaffolded manifests.
 _HEALTH_PATH: Final = re.compile(r"/[A-Za-z0-9._~!&'()*+,;=:@%/?-]{0,1023}")
 
+# Of the API groups ("" is the core). A service that could make these would reach what only the platform may: other stores'
+# secrets, other projects, traffic of others.
+FORBIDDEN_KINDS: Final = (
+    ("argoproj.io", "AppProject"),
+    ("argoproj.io", "Application"),
+    ("argoproj.io", "ApplicationSet"),
+    ("elbv2.k8s.aws", "TargetGroupBinding"),
+    ("external-secrets.io", "PushSecret"),
+    ("external-secrets.io", "SecretStore"),
+    ("", "LimitRange"),
+    ("", "ResourceQuota"),
+)
+
 
 class CatalogueError(pulumi.RunError):
     """Services that must not be declared so. Each line reads: what, got; allowed; fix."""
@@ -122,6 +135,11 @@ class Catalogue:
             CatalogueError: two share a host or a listener priority, or a quota is exceeded.
         """
         _raise([*self._hosts(), *self._priorities(), *self._quotas()])
+
+    @property
+    def repositories(self) -> Mapping[str, str]:
+        """The application repository by service, where its name is not the service's."""
+        return {name: each.repository for name, each in self.services.items() if each.repository != name}
 
     @property
     def _public(self) -> list[Declaration]:

@@ -67,6 +67,23 @@ _WEBHOOK_MEGABYTES: Final = 5
 WEBHOOK_SECRET: Final = "slipway-webhook"  # noqa: S105 — the Secret object's name
 UI_SECRET: Final = "slipway-ui"  # noqa: S105 — same
 SECRET_KEY: Final = "value"  # noqa: S105 — the key within it
+# The notifications controller reads one Secret, which has this name unless it is told of another, and names it by `$<key>`.
+NOTIFICATIONS_SECRET: Final = "argocd-notifications-secret"  # noqa: S105 — the Secret object's name
+# In a template over an Application: the commit that it has synced last, or that it is syncing.
+SYNCED: Final = (
+    "{{$synced := ``}}{{range .app.status.history}}{{$synced = .revision}}{{end}}"
+    "{{with .app.status.operationState}}{{with .syncResult}}{{with .revision}}{{$synced = .}}{{end}}{{end}}{{end}}{{$synced}}"
+)
+# Every health that Argo CD has a word for, and the commit status that it is told by.
+# https://argo-cd.readthedocs.io/en/stable/operator-manual/health/
+_HEALTH: Final[Mapping[str, str]] = {
+    "Healthy": "success",
+    "Progressing": "pending",
+    "Suspended": "pending",
+    "Degraded": "failure",
+    "Missing": "failure",
+    "Unknown": "failure",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +105,30 @@ class Ui:
     project: str
 
 
-def argo_cd_values(*, replicas: int, ui: Ui | None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class HealthReports:
+    """How the health of Applications is told to GitHub.
+
+    Attributes:
+        prefix: Begins the context of every status; the Application's name ends it.
+        project: The project whose Applications are told of.
+        repository_url: The GitOps repository's address for Git.
+        app_id: GitHub App that may set statuses there; its key is in the Secret `NOTIFICATIONS_SECRET`.
+        installation_id: Its installation.
+        api_url: Where the API is served; "" for github.com.
+        page: Where a status leads, a template over the Application.
+    """
+
+    prefix: str
+    project: str
+    repository_url: str
+    app_id: int
+    installation_id: int
+    api_url: str
+    page: str
+
+
+def argo_cd_values(*, replicas: int, ui: Ui | None, health: HealthReports | None = None) -> dict[str, Any]:
     """Argo CD behind a load balancer that ends TLS, without the parts that the flow has no use for.
 
     Nobody signs in as `admin`: people come through the UI's Dex or not at all.
@@ -109,7 +149,7 @@ def argo_cd_values(*, replicas: int, ui: Ui | None) -> dict[str, Any]:
         "repoServer": {"replicas": replicas, "pdb": {"enabled": True, "maxUnavailable": 1}},
         "dex": {"enabled": ui is not None},
         "applicationSet": {"replicas": 0},
-        "notifications": {"enabled": False},
+        "notifications": notifications_values(health) if health else {"enabled": False},
     }
     if ui is not None:
         settings["url"] = ui.url
@@ -131,6 +171,68 @@ def argo_cd_values(*, replicas: int, ui: Ui | None) -> dict[str, Any]:
         )
         values["configs"]["rbac"] = {"policy.default": "", "policy.csv": rbac_policy(ui)}
     return values
+
+
+def notifications_values(health: HealthReports) -> dict[str, Any]:
+    """Every Application's health as a commit status on what it has synced: on each change of it, and on each new revision.
+
+    The controller keeps what it has sent by condition. Without `oncePer` it forgets that once the condition no longer holds, so
+    a health that comes back is told again; with it, it never does, and a second Healthy of one revision would stay untold. So
+    there is a condition for each health, and one `oncePer` revision for a sync that changes no health. (A time of the last
+    transition in `oncePer` would not do: it has whole seconds, and health can come and go within one.)
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/triggers/
+
+    A status that GitHub refuses with 422 is not tried again, so nothing is told before there is a revision.
+    """
+    revision = "app.status?.operationState?.syncResult?.revision"
+    # A sync that has just begun has none yet; what was deployed before it still has.
+    known = f"({revision} not in [nil, ''] or len(app.status?.history ?? []) > 0)"
+    told = f"app.spec.project == {json.dumps(health.project)} and {known}"
+    there = f"{told} and app.metadata.deletionTimestamp == nil"
+    since = "app.status.health.lastTransitionTime"
+    unchanged = (
+        f"{there} and app.status?.operationState?.phase == 'Succeeded' and {since} != nil and "
+        f"not time.Parse({since}).After(time.Parse(app.status.operationState.startedAt))"
+    )
+    conditions: list[dict[str, Any]] = [
+        *({"when": f"{there} and app.status?.health?.status == '{word}'", "send": ["health"]} for word in _HEALTH),
+        {"when": unchanged, "oncePer": revision, "send": ["health"]},
+        # Nobody would tell of it any more, and what was told last would stand: that of a colour that is taken away, too.
+        {"when": f"{told} and app.metadata.deletionTimestamp != nil", "send": ["gone"]},
+    ]
+    app = {
+        "appID": health.app_id,
+        "installationID": health.installation_id,
+        "privateKey": f"${SECRET_KEY}",
+        **({"enterpriseBaseURL": health.api_url} if health.api_url else {}),
+    }
+    state = "".join('{{if eq .app.status.health.status "' + word + '"}}' + state + "{{end}}" for word, state in _HEALTH.items())
+    since_when = "{{with .app.status.health.lastTransitionTime}} since {{.}}{{end}}"
+    # JSON is YAML. The names are those of argocd-notifications-cm:
+    # https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/services/github/
+    return {
+        "enabled": True,
+        "secret": {"create": False, "name": NOTIFICATIONS_SECRET},
+        "notifiers": {"service.github": json.dumps(app)},
+        "subscriptions": [{"recipients": ["github"], "triggers": ["on-health"]}],
+        "templates": {
+            "template.health": _status(health, "{{.app.status.health.status}}" + since_when, state),
+            "template.gone": _status(health, "Deleted", "success"),
+        },
+        "triggers": {"trigger.on-health": json.dumps(conditions)},
+    }
+
+
+def _status(health: HealthReports, message: str, state: str) -> str:
+    """A template that sets a commit status."""
+    status = {
+        "state": state,
+        "label": health.prefix + "{{.app.metadata.name}}",
+        # GitHub refuses what is no address.
+        "targetURL": health.page,
+    }
+    github = {"repoURLPath": health.repository_url, "revisionPath": SYNCED, "status": status}
+    return json.dumps({"message": message, "github": github})
 
 
 def rbac_policy(ui: Ui) -> str:

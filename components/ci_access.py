@@ -1,4 +1,7 @@
-"""Who may preview and deploy this stack from GitHub Actions: two roles, each bound to one repository and one purpose."""
+"""Who may do what in this account from GitHub Actions: each role is bound to one repository and its purposes.
+
+Two preview and deploy this stack. One for each hosted track lets the GitOps repository's workflows see which images there are.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import iam, naming
-from components.settings import Settings
+from components.settings import CodeRepository, Settings
 
 # https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
 ISSUER: Final = "token.actions.githubusercontent.com"
@@ -175,9 +178,31 @@ class CiAccess(pulumi.ComponentResource):
             policy=iam.document(*deploy_statements(args.account, stack)),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        if settings.gitops.id is not None:
+            repository = CodeRepository(name=settings.gitops.repository, id=settings.gitops.id)
+            for track in settings.hosted_tracks:
+                self._image_reader(name, args, track, trust(provider, reading_subjects(settings, repository)), boundary)
         self.place = Place(account=args.account, region=args.region, boundary_arn=boundary.arn)
         self.preview_role_arn, self.deploy_role_arn = preview.arn, deploy.arn
         self.register_outputs({"previewRoleArn": self.preview_role_arn, "deployRoleArn": self.deploy_role_arn})
+
+    def _image_reader(self, name: str, args: CiAccessArgs, track: str, trusted: iam.Statement, boundary: aws.iam.Policy) -> None:
+        """Sees which images of a track there are, and nothing of what is in them."""
+        reader = aws.iam.Role(
+            f"{name}-{track}-images",
+            name=naming.image_reader(track),
+            description=f"Lets the GitOps repository's workflows see which images of {track} there are",
+            max_session_duration=_SESSION_SECONDS,
+            permissions_boundary=boundary.arn,
+            assume_role_policy=iam.document(trusted),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.iam.RolePolicy(
+            f"{name}-{track}-images",
+            role=reader.id,
+            policy=iam.document(seeing_images(args.account, args.region, track)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     @staticmethod
     def _read_state(args: CiAccessArgs) -> iam.Statement:
@@ -189,18 +214,36 @@ class CiAccess(pulumi.ComponentResource):
         return iam.allow("ReadState", actions=["s3:GetObject", "s3:ListBucket"], resources=[bucket, f"{bucket}/*"])
 
 
-def subjects(settings: Settings, purpose: str) -> Sequence[str]:
-    """The OIDC subjects of one purpose (`pull_request`, `environment:NAME`) in both of GitHub's formats.
+def subjects(settings: Settings, purpose: str, repository: CodeRepository | None = None) -> Sequence[str]:
+    """The OIDC subjects of one purpose (`pull_request`, `environment:NAME`, `ref:REF`) in both of GitHub's formats.
 
     Repositories made or renamed since July 2026 send ids beside the names, so that a name that is taken over later
     matches nothing; older ones send names alone. Both are exact: no wildcard.
     https://docs.github.com/en/actions/reference/security/oidc
+
+    Args:
+        settings: The stack's.
+        purpose: As GitHub names it.
+        repository: Whose runs; None for the one that holds this program.
     """
-    owner, repository = settings.organization, settings.access.repository
+    owner, repository = settings.organization, repository or settings.access.repository
     return [
         f"repo:{owner.name}/{repository.name}:{purpose}",
         f"repo:{owner.name}@{owner.id}/{repository.name}@{repository.id}:{purpose}",
     ]
+
+
+def reading_subjects(settings: Settings, repository: CodeRepository) -> Sequence[str]:
+    """The runs that may look images up: pull requests' (verify), and what is started on the default branch (release, pin)."""
+    default = settings.environments[settings.gitops.owner].gitops_branch
+    purposes = ("pull_request", f"ref:refs/heads/{default}")
+    return [subject for purpose in purposes for subject in subjects(settings, purpose, repository)]
+
+
+def seeing_images(account: str, region: str, track: str) -> iam.Statement:
+    """See which images of a track there are, by tag and digest."""
+    repositories = f"arn:aws:ecr:{region}:{account}:repository/{naming.repository_prefix(track)}*"
+    return iam.allow("SeeImages", actions=["ecr:DescribeImages"], resources=[repositories])
 
 
 def trust(provider_arn: str, subs: Sequence[str]) -> iam.Statement:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pulumi
 import pulumi_github as github
 
+from components import naming
+from components.catalogue import FORBIDDEN_KINDS
 from components.settings import Settings
 
 # Files of the new repository: workflows, their scripts, code owners. Real files, tested in tests/scaffold_repository.
@@ -18,10 +20,13 @@ SCAFFOLD: Final = Path(__file__).resolve().parent.parent / "scaffold" / "reposit
 PLATFORM_FILE: Final = ".github/slipway/platform.json"
 OWNERS_FILE: Final = ".github/CODEOWNERS"
 PROMOTE_FILE: Final = ".github/workflows/promote.yml"
+RELEASE_FILE: Final = ".github/workflows/release.yml"
 RELEASED_FILE: Final = ".github/workflows/released.yml"
 _EXAMPLE_OWNERS: Final = "@example-org/platform"
 _EXAMPLE_SOURCES: Final = "branches: [dev]"
 _EXAMPLE_TARGETS: Final = "branches: [master]"
+# The tags that `released` makes (scaffold/repository/.github/slipway/released.py).
+_RELEASE_TAGS: Final = "release-*"
 # The App that runs GitHub's own workflows: a check of that name from anybody else counts for nothing.
 # https://api.github.com/apps/github-actions
 _GITHUB_ACTIONS: Final = 15368
@@ -34,10 +39,12 @@ class GitOpsArgs:
     Attributes:
         settings: The owning stack's settings.
         default_branch: The branch that prd reads and releases are merged into.
+        repositories: Name of a service's application repository by service, where it is not the service's.
     """
 
     settings: Settings
     default_branch: str
+    repositories: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class GitOps(pulumi.ComponentResource):
@@ -82,7 +89,7 @@ class GitOps(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         last: pulumi.Resource = default_branch
-        for path, content in repository_files(settings).items():
+        for path, content in repository_files(settings, args.repositories).items():
             # One after another: two commits at once to one branch answer 409.
             last = github.RepositoryFile(
                 f"{name}-{path}",
@@ -116,6 +123,14 @@ class GitOps(pulumi.ComponentResource):
             value=str(settings.gitops.promoter.app_id),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        if settings.gitops.id is not None:
+            github.ActionsVariable(
+                f"{name}-image-readers",
+                repository=self.repository.name,
+                variable_name="SLIPWAY_IMAGE_READERS",
+                value=json.dumps(image_readers(settings)),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
         branches = [
             github.Branch(
                 f"{name}-{branch}",
@@ -124,27 +139,39 @@ class GitOps(pulumi.ComponentResource):
                 source_branch=default,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[last], protect=True, retain_on_delete=True),
             )
-            for branch in sorted({each.gitops_branch for each in settings.environments.values()} - {default})
+            for branch in environment_branches(settings)
+            if branch != default
         ]
         self._rules(name, args, after=[last, *branches])
         self.register_outputs({"repository": self.repository.name})
 
     def _rules(self, name: str, args: GitOpsArgs, *, after: Sequence[pulumi.Resource]) -> None:
-        """One ruleset per environment branch, so that each App can pass its own branch's rule and no other."""
+        """What nobody passes; then one ruleset per branch, so that each App can pass its own branch's and no other.
+
+        A bypass is one of a whole ruleset. What no App needs, to force or to delete, stands in one that has none.
+        """
         passing = passing_by_branch(args.settings)
-        for branch in emergency_branches(args.settings):
-            # A bypass is one of a whole ruleset. What no emergency needs, to force or to delete, stays refused by another one.
+        branches = sorted({args.default_branch, *environment_branches(args.settings)})
+        history = github.RepositoryRulesetRulesArgs(deletion=True, non_fast_forward=True)
+        # A tag that moves on to a later commit is not forced: only `update` holds it. Making one stays open: GitHub puts a
+        # workflow run's token on no bypass list, and `released` has no other.
+        tags = github.RepositoryRulesetRulesArgs(deletion=True, update=True)
+        for kind, target, refs, rules in (
+            ("history", "branch", [f"refs/heads/{branch}" for branch in branches], history),
+            ("release-tags", "tag", [f"refs/tags/{_RELEASE_TAGS}"], tags),
+        ):
             github.RepositoryRuleset(
-                f"{name}-{branch}-history",
-                name=f"slipway {branch} history",
+                # No branch's name has a colon.
+                f"{name}:{kind}",
+                name=f"slipway: {kind}",
                 repository=self.repository.name,
-                target="branch",
+                target=target,
                 enforcement="active",
-                conditions={"ref_name": {"includes": [f"refs/heads/{branch}"], "excludes": []}},
-                rules={"deletion": True, "non_fast_forward": True},
+                conditions={"ref_name": {"includes": refs, "excludes": []}},
+                rules=rules,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=after),
             )
-        for branch in sorted({each.gitops_branch for each in args.settings.environments.values()}):
+        for branch in branches:
             github.RepositoryRuleset(
                 f"{name}-{branch}",
                 name=f"slipway {branch}",
@@ -156,8 +183,6 @@ class GitOps(pulumi.ComponentResource):
                     {"actor_id": app, "actor_type": "Integration", "bypass_mode": "always"} for app in passing.get(branch, [])
                 ],
                 rules={
-                    "deletion": True,
-                    "non_fast_forward": True,
                     "pull_request": {
                         "required_approving_review_count": args.settings.gitops.reviewers,
                         "dismiss_stale_reviews_on_push": True,
@@ -177,8 +202,8 @@ class GitOps(pulumi.ComponentResource):
 def passing_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
     """The App ids that may commit to a branch without review.
 
-    Each track's writer, on that track's branch alone; and with emergency pins the promoter, where releases lead to. Rules
-    cannot hold an App to some files:
+    Each track's writer, on that track's branch alone; and with emergency pins the promoter, where releases lead to. A
+    branch's rules cannot hold an App to some files:
     https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/available-rules-for-rulesets
     """
     found: dict[str, list[int]] = {}
@@ -194,6 +219,11 @@ def emergency_branches(settings: Settings) -> Sequence[str]:
     return release_branches(settings) if settings.gitops.emergency_pins else []
 
 
+def environment_branches(settings: Settings) -> Sequence[str]:
+    """The branches that Argo CD reads: a tooling stack's is none of them."""
+    return sorted({settings.environments[name].gitops_branch for name in settings.overlays})
+
+
 def release_branches(settings: Settings) -> Sequence[str]:
     """The branches that releases lead to: those of environments that run a track's images and read no track's branch."""
     running = {name for track in settings.tracks.values() if not track.overlay for name in track.environments}
@@ -201,15 +231,21 @@ def release_branches(settings: Settings) -> Sequence[str]:
     return sorted({settings.environments[name].gitops_branch for name in running} - written)
 
 
-def repository_files(settings: Settings) -> Mapping[str, str]:
+def repository_files(settings: Settings, repositories: Mapping[str, str]) -> Mapping[str, str]:
     """The new repository's first files by path: the scaffold, with platform, owners and branches as the settings have them.
+
+    A workflow that would have no branch to start from is left out: GitHub takes no empty list of branches.
+
+    Args:
+        settings: The owning stack's settings.
+        repositories: Name of a service's application repository by service, where it is not the service's.
 
     Raises:
         FileNotFoundError: there is no scaffold.
         ValueError: a file of it no longer has the example that the settings' value takes the place of.
     """
     files = dict(scaffold_files(SCAFFOLD))
-    files[PLATFORM_FILE] = json.dumps(platform(settings), indent=2) + "\n"
+    files[PLATFORM_FILE] = json.dumps(platform(settings, repositories), indent=2) + "\n"
     sources = sorted({track.gitops_branch for track in settings.tracks.values() if track.overlay})
     targets = release_branches(settings)
     for path, example, ours in (
@@ -222,19 +258,44 @@ def repository_files(settings: Settings) -> Mapping[str, str]:
             msg = f"scaffold/repository/{path} has {example!r} {times} times: once is allowed. Restore the file"
             raise ValueError(msg)
         files[path] = files[path].replace(example, ours)
-    return files
+    left_out = {*([] if sources else [PROMOTE_FILE]), *([] if targets else [RELEASE_FILE, RELEASED_FILE])}
+    return {path: content for path, content in files.items() if path not in left_out}
 
 
-def platform(settings: Settings) -> Mapping[str, Mapping[str, object]]:
-    """What the repository's workflows must know of the platform (scaffold/repository/.github/slipway/layout.py reads it)."""
+def platform(settings: Settings, repositories: Mapping[str, str]) -> Mapping[str, object]:
+    """What the repository's workflows must know of the platform (scaffold/repository/.github/slipway/layout.py reads it).
+
+    Another stack's clusters are not known here: every environment is told the versions of the owner's.
+    """
+    versions = sorted({each.version for each in settings.clusters.values()})
     return {
-        "environments": {name: {"branch": each.gitops_branch} for name, each in settings.environments.items()},
+        "environments": {
+            name: {"branch": settings.environments[name].gitops_branch, "kubernetes": versions} for name in settings.overlays
+        },
         "tracks": {
-            name: {"branch": each.gitops_branch, "overlay": each.overlay, "environments": list(each.environments)}
+            name: {
+                "branch": each.gitops_branch,
+                "overlay": each.overlay,
+                "environments": list(each.environments),
+                "registry": f"{settings.registry_of(name)}/{naming.repository_prefix(name)}".rstrip("/"),
+            }
             for name, each in settings.tracks.items()
         },
         # A service's own repository has its name, unless `repositories` holds another one by service.
-        "applications": {"host": settings.gitops.git_url, "owner": settings.organization.name, "repositories": {}},
+        "applications": {
+            "host": settings.gitops.git_url,
+            "owner": settings.organization.name,
+            "repositories": dict(repositories),
+        },
+        "forbidden": [f"{group}/{kind}" if group else kind for group, kind in FORBIDDEN_KINDS],
+    }
+
+
+def image_readers(settings: Settings) -> Mapping[str, str]:
+    """ARN by track of the role that sees which images there are (components/ci_access.py makes each in its track's account)."""
+    return {
+        name: f"arn:aws:iam::{settings.environments[track.host].account}:role/{naming.image_reader(name)}"
+        for name, track in settings.tracks.items()
     }
 
 
@@ -245,7 +306,7 @@ def check_scaffold(settings: Settings) -> None:
         FileNotFoundError: they are not there.
     """
     if settings.owns_gitops:
-        repository_files(settings)
+        repository_files(settings, {})
 
 
 def scaffold_files(root: Path) -> Mapping[str, str]:

@@ -90,6 +90,11 @@ def role(*parts: str) -> str:
     return fit("-".join((PROJECT, *parts)), ROLE_NAME_LENGTH)
 
 
+def image_reader(track: str) -> str:
+    """Name of the role with which the GitOps repository's workflows see which images of a track there are."""
+    return role(track, "image-reader")
+
+
 def queue(track: str, purpose: str) -> str:
     """Name of an image queue: `slipway-<track>-<purpose>`."""
     return fit(f"{PROJECT}-{track}-{purpose}", QUEUE_NAME_LENGTH)

@@ -198,23 +198,29 @@ class GitOpsSettings(_Model):
 
     Attributes:
         repository: Its name within the organization.
+        id: The id that it keeps for ever (`gh api repos/ORG/NAME --jq .id`), known once its owner has made it. With it, the
+            repository's workflows look images up in the registries; without, they cannot.
         owner: Stack that declares it: the most trusted one.
         promoter: GitHub App of the promotion and release workflows.
-        reader: GitHub App that Argo CD reads with: `contents: read` on this one repository.
+        reader: GitHub App that Argo CD reads with: `contents: read` on this one repository, and with `report_health` also
+            `statuses: write`.
         reviewers: Approvals that a change of an environment's branch needs.
         team: Team of the organization that answers for the repository's workflows (CODEOWNERS).
         emergency_pins: Whether the promoter may commit to the branches that releases lead to, past review and checks.
+        report_health: Whether Argo CD sets each Application's health as a commit status, which releases look at.
         git_url: Where Git is served; differs from github.com only for GitHub Enterprise Server.
         api_url: Where the API is served, likewise.
     """
 
     repository: GitHubRepository
+    id: Annotated[int, Field(gt=0)] | None = None
     owner: str
     promoter: App
     reader: App
     reviewers: Annotated[int, Field(ge=1, le=6)] = 1
     team: GitHubTeam = "platform"
     emergency_pins: bool = False
+    report_health: bool = False
     git_url: str = "https://github.com"
     api_url: str = "https://api.github.com"
 
@@ -466,6 +472,7 @@ class Settings(_Model):
             *self._odd_names(),
             *self._unknown_names(),
             *self._crossed_tracks(),
+            *self._gitops_branches(),
             *self._overlaps(),
             *self._clusters_and_weights(),
         ]
@@ -515,16 +522,38 @@ class Settings(_Model):
                     "Take it out of the other's environments"
                 )
         for (one, first), (two, second) in combinations(self.tracks.items(), 2):
-            if first.gitops_branch == second.gitops_branch and first.image_file == second.image_file:
-                yield (
-                    f"tracks.{two}.gitopsBranch is {second.gitops_branch!r} with the same image file as {one}: "
-                    "two writers of one file are not allowed. Give one of them another branch"
-                )
             if first.application_branch == second.application_branch:
                 yield (
                     f"tracks.{two}.applicationBranch is {second.application_branch!r}, as {one}'s: "
                     "each branch is built by one track. Give one of them another branch"
                 )
+
+    def _gitops_branches(self) -> Iterable[str]:
+        """One branch an environment (docs/decisions/0001), as the GitOps repository's workflows find their ways between them."""
+        readers: dict[str, str] = {}
+        for name in filter(self._runs_images, self.environments):
+            branch = self.environments[name].gitops_branch
+            if branch in readers:
+                yield (
+                    f"environments.{name}.gitopsBranch is {branch!r}, which {readers[branch]} reads: a branch of its own for "
+                    "each environment is allowed, for GitHub holds a writer to branches. Give one of them another branch"
+                )
+            readers.setdefault(branch, name)
+        for name, track in self.tracks.items():
+            if track.gitops_branch not in {self.environments[each].gitops_branch for each in self._known(track.environments)}:
+                yield (
+                    f"tracks.{name}.gitopsBranch is {track.gitops_branch!r}: a branch that one of its environments "
+                    f"({', '.join(track.environments)}) reads is allowed. Write such a branch, or let one of them read this one"
+                )
+        in_base = [name for name, track in self.tracks.items() if not track.overlay]
+        if len(in_base) != 1:
+            yield (
+                f"tracks.<track>.overlay is left out by {' and '.join(in_base) or 'no track'}: exactly one writes the base. "
+                "Set the others' overlay, or take one's out"
+            )
+
+    def _known(self, environments: Iterable[str]) -> list[str]:
+        return [each for each in environments if each in self.environments]
 
     def _overlaps(self) -> Iterable[str]:
         ranges = [(f"environments.{name}.cidr", each.cidr) for name, each in self.environments.items()]

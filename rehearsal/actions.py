@@ -1,20 +1,29 @@
 """Runs a workflow of the GitOps repository as GitHub Actions does: the part of it that these workflows use.
 
 The workflow is read from the branch that GitHub would read it from; its own steps run, in a clone of their own, with the
-environment that the file gives them. What this does not know, it refuses.
+environment that the file gives them. What this does not know, it refuses. It installs nothing: where a step does, this Python
+stands in, once it is sure to have the very versions.
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
 """
 
+import json
 import os
 import re
+import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import urllib3
@@ -77,6 +86,7 @@ class Actions:
         promoter: What `vars.SLIPWAY_PROMOTER_APP` and `secrets.SLIPWAY_PROMOTER_KEY` stand for.
         say: Hears what the steps print, line by line.
         applications: What `secrets.SLIPWAY_APPLICATIONS_TOKEN` stands for; "", as on GitHub, without it.
+        cloud: Where AWS is to the steps; "" where there is none.
     """
 
     host: GitHost
@@ -84,6 +94,7 @@ class Actions:
     promoter: App
     say: Callable[[str], None]
     applications: str = ""
+    cloud: str = ""
     _runs: int = field(default=0, init=False)
 
     def pushed(self, branch: str) -> list[Run]:
@@ -136,8 +147,11 @@ class Actions:
         }
         return self._run("verify", self._workflows(str(pull["head"]["ref"]))["verify"], base, context)
 
-    def token(self) -> str:
+    def token(self, **permissions: str) -> str:
         """An installation token of the promoter App, as its action makes it.
+
+        Args:
+            permissions: What is asked for; all that the App has, if nothing is.
 
         Raises:
             WorkflowError: the host gave none.
@@ -149,6 +163,7 @@ class Actions:
             "POST",
             f"{self.host.url}/app/installations/{self.promoter.installation_id}/access_tokens",
             headers={"Authorization": f"Bearer {assertion}"},
+            json={"permissions": permissions} if permissions else None,
         )
         if answer.status != _CREATED:
             msg = f"the promoter App got no token: {answer.status} {answer.data.decode(errors='replace')}"
@@ -168,6 +183,7 @@ class Actions:
             "vars.SLIPWAY_PROMOTER_APP": str(self.promoter.app_id),
             "secrets.SLIPWAY_PROMOTER_KEY": self.promoter.private_key,
             "secrets.SLIPWAY_APPLICATIONS_TOKEN": self.applications,
+            "vars.SLIPWAY_IMAGE_READERS": self.host.variables(self.repository).get("SLIPWAY_IMAGE_READERS", ""),
         }
         jobs = cast("dict[str, dict[str, Any]]", workflow["jobs"])
         log: list[str] = []
@@ -185,6 +201,15 @@ class Actions:
             )
 
     def _job(self, job: Mapping[str, Any], folder: Path, branch: str, known: dict[str, str], log: list[str]) -> None:
+        if cast("dict[str, str]", job.get("permissions") or {}).get("id-token") != "write":
+            self._steps(job, folder, branch, known, log)
+            return
+        purpose = "pull_request" if "github.base_ref" in known else f"ref:refs/heads/{known['github.ref_name']}"
+        claims = {"iss": _ISSUER, "sub": f"repo:{self.repository}:{purpose}", "repository": self.repository}
+        with identified(claims) as identity:
+            self._steps(job, folder, branch, {**known, **identity}, log)
+
+    def _steps(self, job: Mapping[str, Any], folder: Path, branch: str, known: dict[str, str], log: list[str]) -> None:
         work = folder / "work"
         for step in cast("list[dict[str, Any]]", job["steps"]):
             uses = str(step.get("uses", ""))
@@ -192,11 +217,19 @@ class Actions:
                 asked = _filled(_text(step.get("with", {}).get("ref", branch)), known)
                 self._clone(work, asked, known["github.token"])
             elif uses.startswith(_APP_TOKEN):
-                known[f"steps.{step['id']}.outputs.token"] = self.token()
+                # https://github.com/actions/create-github-app-token#permission-permission-name
+                asked = {
+                    key.removeprefix("permission-").replace("-", "_"): str(level)
+                    for key, level in cast("dict[str, Any]", step.get("with") or {}).items()
+                    if key.startswith("permission-")
+                }
+                known[f"steps.{step['id']}.outputs.token"] = self.token(**asked)
                 known[f"steps.{step['id']}.outputs.app-slug"] = self.promoter.slug
             elif uses:
                 msg = f"the step {step.get('name')!r} uses {uses}: this runner knows {_CHECKOUT}… and {_APP_TOKEN}…"
                 raise WorkflowError(msg)
+            elif "--require-hashes" in step["run"]:
+                _stand_in(str(step["run"]), work, folder)
             else:
                 self._step(step, work, folder, known, log)
 
@@ -228,6 +261,9 @@ class Actions:
             "GITHUB_RUN_ID": known["github.run_id"],
             "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            "RUNNER_TEMP": str(folder),
+            **{name: known[name] for name in _IDENTITY if name in known},
+            **({"AWS_ENDPOINT_URL": self.cloud} if self.cloud else {}),
             **{key: _filled(_text(value), known) for key, value in step.get("env", {}).items()},
         }
         # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idstepsshell
@@ -263,6 +299,58 @@ class Actions:
         return found
 
 
+_IDENTITY: Final = ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+_ISSUER: Final = "https://token.actions.githubusercontent.com"
+
+
+@contextmanager
+def identified(claims: Mapping[str, str]) -> Generator[dict[str, str]]:
+    """Serve a job its identity token, as GitHub's runner does; where, and with which bearer, as the job's environment.
+
+    Nobody here verifies its signature, which is none of GitHub's; its claims are what is let in (rehearsal/cloud/amendments.py).
+    https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token
+    """
+    bearer = secrets.token_urlsafe()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fine = self.headers["Authorization"] == f"Bearer {bearer}"
+            (audience,) = parse_qs(urlsplit(self.path).query)["audience"]
+            now = int(time.time())
+            token = jwt.encode({**claims, "aud": audience, "iat": now, "exp": now + 300}, bearer, algorithm="HS256")
+            self.send_response(200 if fine else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps({"value": token} if fine else {}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — its name there
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield dict(zip(_IDENTITY, (f"http://127.0.0.1:{server.server_port}/?api-version=2.0", bearer), strict=True))
+        finally:
+            server.shutdown()
+
+
+def _stand_in(run: str, work: Path, folder: Path) -> None:
+    """Let this Python stand in for the one that a step would install packages into.
+
+    Raises:
+        WorkflowError: it has other versions than those the step names.
+    """
+    words = shlex.split(run.replace("\\\n", " "))
+    locked = (work / words[words.index("--requirement") + 1]).read_text(encoding="utf-8")
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+) ", locked, re.MULTILINE):
+        if (ours := metadata.version(name)) != version:
+            msg = f"the step installs {name} {version}, and this runner stands in with {ours}: lock both anew (make lock)"
+            raise WorkflowError(msg)
+    python = folder / words[words.index("venv") + 1].removeprefix("$RUNNER_TEMP/") / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+
+
 _NOBODY: Final = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -290,4 +378,4 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
     return filled
 
 
-__all__ = ["Actions", "App", "Run", "WorkflowError"]
+__all__ = ["Actions", "App", "Run", "WorkflowError", "identified"]

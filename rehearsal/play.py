@@ -4,6 +4,7 @@ What a step expects follows from the declared program and from design.md; where 
 with the reason.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -11,9 +12,10 @@ from typing import Any, cast
 import yaml
 
 from components import naming
+from rehearsal.actions import WorkflowError
 from rehearsal.builds import ensure_tools
 from rehearsal.program import Program, evaluate
-from rehearsal.progress import Progress, Step
+from rehearsal.progress import Page, Progress, Step
 from rehearsal.stage import REVIEWER, STACKS, Built, Stage, StageError
 
 SERVICE, WORKER = "storefront", "invoices"
@@ -106,7 +108,7 @@ class Play:
         with self.progress.step("stg", "What people changed on dev is promoted") as step:
             (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
             expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
-            step.details["The promotion's pull request"] = self._body(run.outputs["pull-request"])
+            step.details["The promotion's pull request"] = self._pull(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
             expect(
                 stage.host.read(stage.gitops, "stg", f"apps/{SERVICE}/base/kustomization.yaml") is not None,
@@ -130,7 +132,7 @@ class Play:
             stage.review_and_merge(stage.gitops, int(pull["number"]))
             (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
             expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
-            step.details["The second promotion's pull request"] = self._body(run.outputs["pull-request"])
+            step.details["The second promotion's pull request"] = self._pull(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
             step.produced = f"pull request #{run.outputs['pull-request']}, reviewed and merged into stg"
         for service in (SERVICE, WORKER):
@@ -145,6 +147,7 @@ class Play:
         stage = self.stage
         # A token that may read the applications and nothing else: with it a release lists their commits.
         stage.actions.applications = stage.host.add_user("reader-of-applications", role="read")
+        self._unwell()
         self._release("The release is reviewed and merged into master")
         with self.progress.step("prd", "The merge is tagged, and a note says what it brought") as step:
             commit, (run,) = stage.head("master"), stage.actions.pushed("master")
@@ -152,17 +155,35 @@ class Play:
             expect(run.outputs["outcome"] == "released", f"tag and note are made, and the workflow said: {run.log}")
             at = stage.git("rev-parse", f"{tag}^{{commit}}", cwd=stage.host.path(stage.gitops))
             expect(str(at).strip() == commit, f"{tag} is on {commit}, and it is on {at}")
-            note = str(stage.api(REVIEWER, "GET", f"/repos/{stage.gitops}/releases/tags/{tag}")["body"])
+            release = stage.api(REVIEWER, "GET", f"/repos/{stage.gitops}/releases/tags/{tag}")
+            note = str(release["body"])
             for service in (SERVICE, WORKER):
                 built = self.built["stg", service]
                 expect(f"{built.tag}@{built.digest}" in note, f"the note names {built.shown}")
-            step.details["The release's note"] = note
+            step.details["The release's note"] = Page(
+                title=release["name"], mark=tag, state="Release", by=release["author"]["login"], text=note
+            )
             (run,) = stage.actions.pushed("master")
             expect(run.outputs["outcome"] == "unchanged", f"a second run changes nothing, and the workflow said: {run.log}")
             step.produced = f"{tag}, approved by {REVIEWER}"
         for service in (SERVICE, WORKER):
             self._renders("prd", service, self.built["stg", service])
         self._pulled(self.built["stg", SERVICE])
+
+    def _unwell(self) -> None:
+        """What is known not to be Healthy in stg holds a release up, until it is said to be Healthy again."""
+        stage = self.stage
+        with self.progress.step("prd", "A release is refused while a service is Degraded in stg") as step:
+            stage.tell("stg", SERVICE, "Degraded")
+            try:
+                said, refused = stage.actions.dispatch("release").log, False
+            except WorkflowError as error:
+                said, refused = str(error), True
+            named = re.search(rf"{SERVICE}: stg/\w+: Degraded since [\w:-]+Z", said)
+            expect(refused and named is not None, f"the release is refused and names {SERVICE}, and the workflow said: {said}")
+            for service in (SERVICE, WORKER):
+                stage.tell("stg", service, "Healthy")
+            step.produced = f"refused: {named[0] if named else ''}"
 
     # Rolling back
 
@@ -179,11 +200,10 @@ class Play:
         self._release("It is released")
         self._renders("prd", SERVICE, built)
         with self.progress.step("prd", "The service is pinned to the image before") as step:
-            number = self._pin("pin", to="previous", reason="Checkout answers 500 since the last release")
+            number = self._pin(step, "pin", to="previous", reason="Checkout answers 500 since the last release")
             self._expect_image("prd", before)
             self._expect_image("stg", built)
             step.produced = f"pull request #{number}: prd renders {before.tag} again, stg goes on with {built.tag}"
-            step.details["The pin's pull request"] = self._body(number)
         with self.progress.step("prd", "A newer image and its release go beneath the pin") as step:
             mended = self._pipeline(self._then(self._change(SERVICE, "develop", "4"), self._merge(SERVICE))(), step)
             self.built["stg", SERVICE] = mended
@@ -193,7 +213,7 @@ class Play:
             self._expect_image("prd", before)
             step.produced = f"pull request #{number} released {mended.tag}; prd still renders {before.tag}"
         with self.progress.step("prd", "The pin is lifted") as step:
-            number = self._pin("unpin", reason="Mended")
+            number = self._pin(step, "unpin", reason="Mended")
             self._expect_image("prd", mended)
             step.produced = f"pull request #{number}: prd renders {mended.tag} at once"
             (run,) = self.stage.actions.pushed("master")
@@ -207,13 +227,12 @@ class Play:
             self.built["stg", SERVICE] = fixed
             self._await("stg", "release", SERVICE, fixed)
             self._expect_image("prd", released)
-            number = self._pin("pin", to=fixed.tag, reason="The parser lets headers through")
+            number = self._pin(step, "pin", to=fixed.tag, reason="The parser lets headers through")
             self._expect_image("prd", fixed)
             self._expect_image("prd", self.built["stg", WORKER], WORKER)
-            step.details["The hotfix's pull request"] = self._body(number)
             step.produced = f"pull request #{number}: prd renders {fixed.tag}, nothing else has changed"
         with self.progress.step("prd", "The next release brings it too, and the pin is lifted") as step:
-            released_by, number = self._release_now(step), self._pin("unpin", reason="Released")
+            released_by, number = self._release_now(step), self._pin(step, "unpin", reason="Released")
             self._expect_image("prd", fixed)
             step.produced = f"pull requests #{released_by} and #{number}: prd renders {fixed.tag} as before"
 
@@ -409,15 +428,16 @@ class Play:
         run = stage.actions.dispatch("release")
         expect(run.outputs.get("outcome") == "opened", f"a release is opened, and the workflow said: {run.log}")
         number = run.outputs["pull-request"]
-        step.details[f"The release's pull request #{number}"] = self._body(number)
+        step.details[f"The release's pull request #{number}"] = self._pull(number)
         stage.review_and_merge(stage.gitops, int(number))
         self._heard("master")
         return number
 
-    def _pin(self, action: str, *, reason: str, to: str = "previous") -> str:
+    def _pin(self, step: Step, action: str, *, reason: str, to: str = "previous") -> str:
         run = self.stage.actions.dispatch("pin", action=action, environment="prd", services=SERVICE, to=to, reason=reason)
         number = run.outputs["pull-request"]
         expect(bool(number), f"a pull request is opened, and the workflow said: {run.log}")
+        step.details[f"The {action}'s pull request #{number}"] = self._pull(number)
         self.stage.review_and_merge(self.stage.gitops, int(number))
         return number
 
@@ -465,8 +485,18 @@ class Play:
             + "\n"
         }
 
-    def _body(self, number: str) -> str:
-        return str(self.stage.api(REVIEWER, "GET", f"/repos/{self.stage.gitops}/pulls/{number}")["body"])
+    def _pull(self, number: str) -> Page:
+        """A pull request as its reviewer sees it."""
+        pull = self.stage.api(REVIEWER, "GET", f"/repos/{self.stage.gitops}/pulls/{number}")
+        return Page(
+            title=pull["title"],
+            mark=f"#{number}",
+            state="Merged" if pull["merged"] else str(pull["state"]).capitalize(),
+            by=pull["user"]["login"],
+            text=pull["body"],
+            target=pull["base"]["ref"],
+            source=pull["head"]["ref"],
+        )
 
     def _subject(self, branch: str) -> str:
         stage = self.stage

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
+from rehearsal import markdown
 from rehearsal.progress import Step, elapsed
 from rehearsal.stage import STACKS, Stage
 
@@ -37,7 +38,12 @@ STAND_INS: Final[Mapping[str, str]] = {
     "Kubernetes and Argo CD": "no cluster runs: what the declared Applications name is rendered with kustomize",
     "A load balancer's forwarding": "the declared listener rules are applied to Argo CD's webhooks, and to nothing else",
     "GitHub": "real git over HTTP, and the part of GitHub's API that the flow uses, on GitHub's published schema",
+    "Argo CD's notifications": (
+        "the play sets the commit status of a service's health itself; in `make test-lab` the real controller sets it as declared"
+    ),
     "GitHub Actions": "the GitOps repository's own workflows are read and their steps run here",
+    "GitHub's identity tokens": "their claims are held against the declared trust; nobody verifies their signature",
+    "What workflows install": "nothing is installed: this Python stands in, once it is sure to have the very versions",
     "The public base image": "no public registry is reached: it is made of this machine's static busybox",
     "Lambda's Python": "functions run on this machine's interpreter, from the very archive that is declared",
     "A build machine of its own for every build": (
@@ -163,6 +169,7 @@ def _stand_ins(findings: Findings) -> Mapping[str, str]:
 def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure: str) -> None:
     """Write the page; folders are made."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["markdown"] = markdown.html
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     total = elapsed(steps)
     shown: Mapping[str, Any] = {

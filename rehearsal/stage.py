@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
@@ -27,7 +28,7 @@ from components.settings import Settings, parse
 from rehearsal.actions import Actions, App
 from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, run_buildspec, source_of
 from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
-from rehearsal.cloud.emulators import Emulators
+from rehearsal.cloud.emulators import MINISTACK, Emulators
 from rehearsal.cloud.row import Place
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind, EdgeDoor, Front
@@ -184,8 +185,13 @@ class Stage:
             "promoter": gitops.promoter,
             "reader": gitops.reader,
         }
+        # As docs/adopt.md has it.
+        more = {
+            "promoter": {"pull_requests": "write", "statuses": "read"},
+            "reader": {"contents": "read", **({"statuses": "write"} if gitops.report_health else {})},
+        }
         for slug, app in apps.items():
-            self._register(slug, app, any_stack.gitops_repository)
+            self._register(slug, app, any_stack.gitops_repository, {"contents": "write", **more.get(slug, {})})
         for name in STACKS:
             settings = self.settings[name]
             hosted = {naming.app_key_secret(track): self._key(each.writer) for track, each in settings.hosted_tracks.items()}
@@ -207,6 +213,7 @@ class Stage:
             repository=any_stack.gitops_repository,
             promoter=App(app_id=promoter.app_id, installation_id=promoter.installation_id, slug="promoter", private_key=key),
             say=self.say,
+            cloud=self.emulators.url(MINISTACK),
         )
         self.forget_pushes()
 
@@ -228,10 +235,7 @@ class Stage:
         """What differs here from the stack file, and nothing else does."""
         return self._overrides[stack]
 
-    def _register(self, slug: str, app: AppSettings, repository: str) -> None:
-        permissions = {"contents": "read" if slug == "reader" else "write"}
-        if slug == "promoter":
-            permissions["pull_requests"] = "write"
+    def _register(self, slug: str, app: AppSettings, repository: str, permissions: Mapping[str, str]) -> None:
         self._key(app)
         self.host.add_app(
             app.app_id,
@@ -402,6 +406,23 @@ class Stage:
         self.api(REVIEWER, "POST", f"/repos/{repository}/pulls/{number}/reviews", {"event": "APPROVE"})
         merged = self.api(REVIEWER, "PUT", f"/repos/{repository}/pulls/{number}/merge", {"merge_method": "merge"})
         return str(merged["sha"])
+
+    def tell(self, environment: str, service: str, word: str) -> None:
+        """Say how a service is, on the tip that Argo CD has synced, as its notifications are declared to."""
+        from components.argocd import health_reports  # noqa: PLC0415 — the SDK behind it takes seconds
+
+        settings = self.settings[environment]
+        reports = health_reports(settings, settings.active_colour)
+        if reports is None:
+            msg = f"slipway:gitops.reportHealth is off in {environment}: nothing is told of health. Set it."
+            raise StageError(msg)
+        self.host.set_status(
+            self.gitops,
+            self.head(settings.environment.gitops_branch),
+            f"{reports.prefix}{service}",
+            "success" if word == "Healthy" else "failure",
+            description=f"{word} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
 
     def api(self, login: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 — JSON
         """One request of a person's to the Git host's API.

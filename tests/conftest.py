@@ -35,7 +35,10 @@ SLOW: Final = (
     "rehearsal/cloud/test_rows_eks.py",
     "rehearsal/cloud/test_rows_kubernetes.py",
     "rehearsal/cloud/test_rows_program.py",
+    "scaffold_repository/test_installed.py",
+    "scaffold_repository/test_manifests.py",
     "scaffold_repository/test_model.py",
+    "scaffold_repository/test_registry.py",
     "scaffold_repository/test_release.py",
     "scaffold_repository/test_verify.py",
 )

@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
+
+import jwt
 
 from rehearsal.cloud import policy
 from rehearsal.registry.policy import Document, Identity, PolicyError, Request, judge
@@ -44,7 +47,7 @@ _REPLACED: Final = {
     "services.lambda_svc": ("_poll_loop", "_poll_sqs"),
     "services.secretsmanager": ("_secrets",),
     "services.sqs": ("_ensure_msg_fields", "_queue_by_arn"),
-    "services.sts": ("_sessions",),
+    "services.sts": ("_sessions", "handle_request", "_error"),
 }
 
 
@@ -72,6 +75,7 @@ def apply() -> None:
     _functions_act_as_their_role(modules["core.lambda_runtime"], sessions)
     _functions_see_what_lambda_has(modules["core.lambda_runtime"])
     _policies_of_aws_are_known(modules["services.iam"])
+    _trust_counts(modules["services.sts"], modules["services.iam"])
     _roles_are_judged(modules["core.iam_evaluator"], modules["services.iam"])
     _resources_have_their_arn(modules["core.iam_actions"], modules["services.secretsmanager"])
     _queue_policies_count(modules["services.eventbridge"], modules["services.sqs"])
@@ -213,6 +217,28 @@ def _roles_are_judged(evaluator: Any, iam: Any) -> None:  # noqa: ANN401 — mod
         return evaluator.EvalResult("Allow" if verdict else "ImplicitDeny", arn, "", verdict.reason)
 
     evaluator.evaluate = evaluate
+
+
+def _trust_counts(sts: Any, iam: Any) -> None:  # noqa: ANN401 — modules
+    """A web identity assumes a role only if the role's trust policy lets its token's claims in. Nobody verifies a signature.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+    """
+    original = sts.handle_request
+
+    async def handle(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:  # noqa: ANN401 — ministack's signature
+        asked = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
+        if asked.get("Action") == "AssumeRoleWithWebIdentity":
+            account, name = asked["RoleArn"].split(":")[4], _role_of(asked["RoleArn"])[0]
+            role = iam._roles.get_scoped(account, None, name)  # noqa: SLF001 — as above
+            claims = jwt.decode(asked["WebIdentityToken"], options={"verify_signature": False})
+            if role is None or not policy.lets_in(str(role["AssumeRolePolicyDocument"]), account, claims):
+                _LOG.warning("%s: not assumed by %s", asked["RoleArn"], claims)
+                said = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+                return sts._error(403, "AccessDenied", said, "sts")  # noqa: SLF001 — as above
+        return await original(method, path, headers, body, query)
+
+    sts.handle_request = handle
 
 
 def _role_of(arn: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from rehearsal.githost.hub import Draft, Hub
 from rehearsal.githost.identity import iso
 from rehearsal.githost.limits import Rate
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, not_found
-from rehearsal.githost.records import Repository
+from rehearsal.githost.records import Repository, Status
 from rehearsal.githost.store import GitObject
 
 MAX_PAGE: Final = 100
@@ -281,6 +281,12 @@ class _Commit(_GitObject):
     def committed_date(self) -> str:
         return iso(self._commit.committer.time)
 
+    def status(self) -> "_Status | None":
+        if not self.session.actor.may("statuses", "read"):
+            raise _inaccessible()
+        # GitHub has none for a commit without any.
+        return _Status(self.session, self.repo, self.oid()) if self.oid() in self.repo.statuses else None
+
     def tree(self) -> _Tree:
         return _Tree(self.session, self.repo, self._commit.tree, "")
 
@@ -299,6 +305,40 @@ class _Commit(_GitObject):
             raise _unserved(self.typename, f"history({', '.join(others)})")
         walk = self.git.walk(self.found.id, enums.SortMode.TOPOLOGICAL)
         return _commits(self, [found for found in walk if not path or _touches(found, path)], "history", first, after)
+
+
+@dataclass(frozen=True)
+class _Status(_Object):
+    commit_oid: str
+
+    def contexts(self) -> "list[_StatusContext]":
+        found = self.repo.statuses[self.commit_oid]
+        return [_StatusContext(self.session, name, status) for name, status in sorted(found.items())]
+
+    def context(self, *, name: str) -> "_StatusContext | None":
+        found = self.repo.statuses[self.commit_oid].get(name)
+        return _StatusContext(self.session, name, found) if found else None
+
+
+@dataclass(frozen=True)
+class _StatusContext(_Node):
+    context: str
+    found: Status
+
+    def state(self) -> str:
+        return self.found.state.upper()
+
+    def description(self) -> str | None:
+        return self.found.description
+
+    def target_url(self) -> str | None:
+        return self.found.target_url
+
+    def created_at(self) -> str:
+        return iso(self.found.seconds)
+
+    def creator(self) -> _Login:
+        return _Login(self.session, self.found.creator.login, self.found.creator.kind)
 
 
 def _touches(commit: pygit2.Commit, path: str) -> bool:

@@ -12,7 +12,7 @@ from rehearsal.githost.hub import Hub
 from rehearsal.githost.identity import CONSOLE
 from rehearsal.githost.limits import Limits, Meter
 from rehearsal.githost.model import HEADS, Faults, Problem, PushEvent, Request, no_faults
-from rehearsal.githost.records import Repository
+from rehearsal.githost.records import Repository, Status
 from rehearsal.githost.server import Application, Server
 from rehearsal.githost.webhooks import Deliverer, Delivery, Hook, WebhookProxy
 
@@ -274,9 +274,14 @@ class GitHost:
         """No longer hold a ruleset; one that is not there is no error."""
         self._repo(full_name).rulesets.pop(number, None)
 
-    def set_status(self, full_name: str, commit: str, context: str, state: str = "success") -> None:
+    def set_status(
+        self, full_name: str, commit: str, context: str, state: str = "success", *, description: str | None = None
+    ) -> None:
         """Report a status check on a commit: `success`, `failure`, `error` or `pending`."""
-        self._repo(full_name).statuses.setdefault(commit, {})[context] = state
+        status = Status(
+            state=state, description=description, target_url=None, creator=CONSOLE, seconds=self._hub.clock(), count=1
+        )
+        self._repo(full_name).statuses.setdefault(commit, {})[context] = status
 
     def webhooks(self, full_name: str) -> list[Hook]:
         """A repository's webhooks."""
@@ -331,6 +336,10 @@ class GitHost:
             teams.pop(team, None)
         else:
             teams[team] = permission
+
+    def variables(self, full_name: str) -> Mapping[str, str]:
+        """The variables of Actions, by name."""
+        return dict(self._repo(full_name).variables)
 
     def set_variable(self, full_name: str, name: str, value: str | None) -> None:
         """Set a variable of Actions; None takes it away."""

@@ -15,13 +15,12 @@ from typing import Any, Final, TypeAlias
 
 from rehearsal.githost import rules, views
 from rehearsal.githost.identity import CONSOLE, Directory
-from rehearsal.githost.model import HEADS, Actor, Json, Problem, PushEvent, forbidden, not_found, rule_violation
+from rehearsal.githost.model import HEADS, TAGS, Actor, Json, Problem, PushEvent, forbidden, not_found, rule_violation
 from rehearsal.githost.records import Pull, Release, Repository, Review
 from rehearsal.githost.store import Note, Signature, StaleRefError, Store
 from rehearsal.githost.webhooks import Deliverer, Hook
 
 GITHUB: Final = "GitHub"
-_TAGS: Final = "refs/tags/"
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _WORKFLOWS: Final = ".github/workflows/"
 
@@ -423,7 +422,7 @@ class Hub:
             return "error: this push is not one of the host's own"
         lines: list[str] = []
         for ref, before, after in updates:
-            if not ref.startswith(HEADS):
+            if not ref.startswith((HEADS, TAGS)):
                 continue
             refused = self.judge(push.repo, self._change(push.repo, ref, before, after, quarantine=quarantine), push.actor)
             if refused:
@@ -434,7 +433,7 @@ class Hub:
                     "",
                 ]
                 lines += [line for violation in refused for line in (f"- {violation}", "")]
-            elif after:
+            elif after and ref.startswith(HEADS):
                 try:
                     self.judge_workflows(push.repo, before, after, push.actor, quarantine=quarantine)
                 except Problem as problem:
@@ -570,7 +569,7 @@ class Hub:
         """
         tag = str(wanted["tag_name"])
         with self.locked(repo):
-            if repo.store.commit_oid(_TAGS + tag) is None:
+            if repo.store.commit_oid(TAGS + tag) is None:
                 raise Problem(422, f"This Git host releases tags that are there: there is no {tag}.")
             if tag in repo.releases:
                 taken = {"resource": "Release", "code": "already_exists", "field": "tag_name"}

@@ -13,6 +13,7 @@ ZERO: Final = "0" * 40
 """The object id that stands for "no such ref", in hooks and in push events."""
 
 HEADS: Final = "refs/heads/"
+TAGS: Final = "refs/tags/"
 
 LEVELS: Final = ("none", "read", "write", "admin")
 """Access levels of an App's permission, each including those before it.

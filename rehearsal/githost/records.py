@@ -93,6 +93,27 @@ class Release:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A commit status: the newest of its context, for older ones nobody asks.
+
+    Attributes:
+        state: `success`, `failure`, `error` or `pending`.
+        description: Text beside it, or None.
+        target_url: Where it leads, or None.
+        creator: Who set it.
+        seconds: When, since 1970.
+        count: How many the commit has had of this context, with this one.
+    """
+
+    state: str
+    description: str | None
+    target_url: str | None
+    creator: Actor
+    seconds: float
+    count: int
+
+
 @dataclass(kw_only=True)
 class Repository:
     """One repository.
@@ -105,7 +126,7 @@ class Repository:
         rulesets: By number.
         pulls: By number.
         releases: By tag, in the order in which they were made.
-        statuses: State by context by commit.
+        statuses: Newest status by context by commit.
         pushers: Who last moved a branch.
         settings: What else the owner has said of it, such as `description`, in REST's names: kept and not acted on.
         teams: Permission by team: kept and not acted on, for people have one role in every repository.
@@ -121,7 +142,7 @@ class Repository:
     rulesets: dict[int, Ruleset] = field(default_factory=dict[int, Ruleset])
     pulls: dict[int, Pull] = field(default_factory=dict[int, Pull])
     releases: dict[str, Release] = field(default_factory=dict[str, Release])
-    statuses: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    statuses: dict[str, dict[str, Status]] = field(default_factory=dict[str, dict[str, Status]])
     pushers: dict[str, str] = field(default_factory=dict[str, str])
     settings: Json = field(default_factory=dict[str, Any])
     teams: dict[str, str] = field(default_factory=dict[str, str])
@@ -131,5 +152,5 @@ class Repository:
 
     def passed(self, commit: str | None) -> frozenset[str]:
         """Contexts of the status checks that succeeded on a commit."""
-        states: Mapping[str, str] = self.statuses.get(commit or "", {})
-        return frozenset(context for context, state in states.items() if state == "success")
+        found: Mapping[str, Status] = self.statuses.get(commit or "", {})
+        return frozenset(context for context, status in found.items() if status.state == "success")

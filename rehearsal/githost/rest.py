@@ -17,8 +17,16 @@ from rehearsal.githost import views
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.limits import Rate
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, forbidden, not_found
-from rehearsal.githost.records import Pull, Repository
+from rehearsal.githost.records import Pull, Repository, Status
 from rehearsal.githost.webhooks import Hook
+
+# https://docs.github.com/en/rest/commits/statuses#create-a-commit-status: the states, and 1,000 of one context on a commit.
+_STATES: Final = frozenset({"error", "failure", "pending", "success"})
+_STATUSES: Final = 1000
+_CONTEXT_LENGTH: Final = 255
+# Argo CD cuts there: https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/services/github/
+_DESCRIPTION_LENGTH: Final = 140
+_SCHEMES: Final = ("http://", "https://")
 
 Answer: TypeAlias = Json | list[Json] | Response
 """JSON is sent with status 200; a Response as it is."""
@@ -260,9 +268,35 @@ def _compare(ask: Ask, basehead: str) -> Answer:
 @_route("POST", "/statuses/<oid>", "statuses", "write")
 def _set_status(ask: Ask, oid: str) -> Answer:
     body = ask.body()
-    state, context = ask.text(body, "state"), str(body.get("context", "default"))
-    ask.repo.statuses.setdefault(ask.commit(oid), {})[context] = state
-    return created({"state": state, "context": context, "creator": views.user(ask.actor)})
+    if ask.repo.store.commit_oid(oid) != oid:
+        raise Problem(422, f"No commit found for SHA: {oid}")
+    state, context = ask.text(body, "state"), str(body.get("context") or "default")
+    description, target = body.get("description"), body.get("target_url")
+    faults = [
+        *(["state is not included in the list"] if state not in _STATES else []),
+        *(["context is too long (maximum is 255 characters)"] if len(context) > _CONTEXT_LENGTH else []),
+        *(
+            [f"description is too long (maximum is {_DESCRIPTION_LENGTH} characters)"]
+            if len(str(description or "")) > _DESCRIPTION_LENGTH
+            else []
+        ),
+        # Whether GitHub takes an empty one, it does not say; that it refuses others, its users do:
+        # https://github.com/jenkinsci/ghprb-plugin/issues/219
+        *(["target_url must use http(s) scheme"] if target is not None and not str(target).startswith(_SCHEMES) else []),
+    ]
+    with ask.repo.lock:
+        kept = ask.repo.statuses.setdefault(oid, {})
+        count = kept[context].count + 1 if context in kept else 1
+        if count > _STATUSES:
+            faults.append("This SHA and context has reached the maximum number of statuses.")
+        if faults:
+            raise Problem(
+                422, "Validation Failed", errors=[{"resource": "Status", "code": "custom", "message": each} for each in faults]
+            )
+        kept[context] = Status(
+            state=state, description=description, target_url=target, creator=ask.actor, seconds=ask.hub.clock(), count=count
+        )
+    return created(views.status(context, kept[context]))
 
 
 # Pull requests

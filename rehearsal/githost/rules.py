@@ -1,4 +1,4 @@
-"""Repository rulesets: which change of a branch they refuse, and to whom.
+"""Repository rulesets: which change of a branch or tag they refuse, and to whom.
 
 The shape is REST's, https://docs.github.com/en/rest/repos/rules#create-a-repository-ruleset; what each rule means is from
 https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/available-rules-for-rulesets.
@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import pathspec
 
-from rehearsal.githost.model import HEADS, Actor, Json
+from rehearsal.githost.model import HEADS, TAGS, Actor, Json
 
 RULES: Final[Mapping[str, frozenset[str]]] = {
     "creation": frozenset(),
@@ -39,6 +39,7 @@ RULES: Final[Mapping[str, frozenset[str]]] = {
 _ACTOR_TYPES: Final = ("Integration", "OrganizationAdmin", "RepositoryRole", "Team")
 _BYPASS_MODES: Final = ("always", "pull_request", "exempt")
 _ENFORCEMENTS: Final = ("active", "disabled", "evaluate")
+_TARGETS: Final[Mapping[str, str]] = {"branch": HEADS, "tag": TAGS}
 
 REPOSITORY_ROLE_IDS: Final[Mapping[int, str]] = {2: "maintain", 4: "write", 5: "admin"}
 """Ids of the built-in roles in bypass lists, as the Terraform provider documents them:
@@ -53,6 +54,7 @@ class Ruleset:
         id: Number in the repository.
         name: Its name.
         active: Whether it is enforced.
+        target: `branch` or `tag`: of which of the two it speaks.
         include: Ref patterns, with `~ALL` and `~DEFAULT_BRANCH`.
         exclude: Patterns taken out again.
         rules: Parameters by rule type.
@@ -63,6 +65,7 @@ class Ruleset:
     id: int
     name: str
     active: bool
+    target: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     rules: Mapping[str, Json]
@@ -75,7 +78,7 @@ class Ruleset:
         def among(patterns: Sequence[str]) -> bool:
             return any(_matches(pattern, ref, default_branch) for pattern in patterns)
 
-        return self.active and among(self.include) and not among(self.exclude)
+        return self.active and ref.startswith(_TARGETS[self.target]) and among(self.include) and not among(self.exclude)
 
     def lets_pass(self, actor: Actor, *, merging: bool) -> bool:
         """Whether an actor is on the bypass list, for a push or for the merge of a pull request."""
@@ -127,7 +130,7 @@ def parse(number: int, ruleset: Mapping[str, Any]) -> Ruleset:
         ValueError: When it holds a rule, parameter, target or actor type that this host does not hold.
     """
     name = str(ruleset.get("name", f"ruleset {number}"))
-    _one_of(f"{name}: target", ruleset.get("target", "branch"), ["branch"])
+    _one_of(f"{name}: target", ruleset.get("target", "branch"), list(_TARGETS))
     _one_of(f"{name}: enforcement", ruleset.get("enforcement", "active"), _ENFORCEMENTS)
     rules: dict[str, Json] = {}
     for rule in cast("Sequence[Json]", ruleset["rules"]):
@@ -145,6 +148,7 @@ def parse(number: int, ruleset: Mapping[str, Any]) -> Ruleset:
         id=number,
         name=name,
         active=ruleset.get("enforcement", "active") == "active",
+        target=str(ruleset.get("target", "branch")),
         include=tuple(names["include"]),
         exclude=tuple(names.get("exclude") or ()),
         rules=rules,
@@ -159,8 +163,8 @@ class Change:
 
     Attributes:
         ref: Full name.
-        before: Commit before, None when it is created.
-        after: Commit after, None when it is deleted.
+        before: Commit before, or a tag's own object; None when it is created.
+        after: Likewise after; None when it is deleted.
         forced: Whether `before` would no longer be an ancestor.
         passed: Names of the status checks that succeeded on `after`.
     """
@@ -183,15 +187,16 @@ def _push_refusals(rules: Mapping[str, Json], change: Change) -> list[str]:
     """What one ruleset says to a push, an API commit or a change of a ref."""
     created, deleted = change.before is None, change.after is None
     moved = not created and not deleted
+    kind = "tag" if change.ref.startswith(TAGS) else "branch"
     said: list[str] = []
     if deleted and "deletion" in rules:
-        said.append("Cannot delete this branch")
+        said.append(f"Cannot delete this {kind}")
     if created and "creation" in rules:
         said.append("Cannot create ref due to creations being restricted.")
     if moved and "update" in rules:
         said.append("Cannot update this protected ref.")
     if moved and change.forced and "non_fast_forward" in rules:
-        said.append("Cannot force-push to this branch")
+        said.append(f"Cannot force-push to this {kind}")
     if moved and "pull_request" in rules:
         said.append("Changes must be made through a pull request.")
     checks = rules.get("required_status_checks")

@@ -209,7 +209,10 @@ class Application:
     @staticmethod
     def _match(request: Request) -> tuple[Rule | None, dict[str, Any]]:
         try:
-            rule, arguments = rest.URLS.bind_to_environ(request.environ).match(return_rule=True)
+            # A client that is told of an address of its own takes it for GitHub Enterprise Server's, and asks below this path:
+            # https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin#endpoint-urls
+            path = request.path.removeprefix("/api/v3")
+            rule, arguments = rest.URLS.bind_to_environ(request.environ).match(path, return_rule=True)
         except exceptions.HTTPException:
             return None, {}
         return rule, dict(arguments)

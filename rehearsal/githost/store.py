@@ -128,8 +128,10 @@ class Store:
         return str(found.id) if isinstance(found, pygit2.Commit) else None
 
     def is_ancestor(self, older: str, newer: str, *, quarantine: str = "") -> bool:
-        """Whether a fast-forward leads from one commit to the other."""
-        return older == newer or self.open(quarantine=quarantine).descendant_of(newer, older)
+        """Whether a fast-forward leads from one commit to the other; a tag stands for its commit."""
+        git = self.open(quarantine=quarantine)
+        first, last = (found.id if (found := self.resolve(each, git)) else each for each in (older, newer))
+        return first == last or git.descendant_of(last, first)
 
     def files(self, expression: str) -> dict[str, str]:
         """Every file's path and blob id under a commit."""

@@ -9,7 +9,7 @@ import pygit2
 
 from rehearsal.githost.identity import iso
 from rehearsal.githost.model import ZERO, Actor, Json, PushEvent
-from rehearsal.githost.records import Pull, Release, Repository, Review
+from rehearsal.githost.records import Pull, Release, Repository, Review, Status
 from rehearsal.githost.webhooks import Hook
 
 
@@ -52,6 +52,18 @@ def commit(found: pygit2.Commit) -> Json:
 
 def _person(signature: pygit2.Signature) -> Json:
     return {"name": signature.name, "email": signature.email, "date": iso(signature.time)}
+
+
+def status(context: str, found: Status) -> Json:
+    """A commit status."""
+    return {
+        "state": found.state,
+        "context": context,
+        "description": found.description,
+        "target_url": found.target_url,
+        "creator": user(found.creator),
+        "created_at": iso(found.seconds),
+    }
 
 
 def hook(url: str, found: Hook) -> Json:

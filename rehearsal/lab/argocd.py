@@ -1,4 +1,7 @@
-"""Argo CD of one cluster, its real components as processes: API server (webhook), repo server, application controller, redis."""
+"""Argo CD of one cluster, its real components as processes: API server (webhook), repo server, application controller, redis.
+
+And where it is asked for, the notifications controller.
+"""
 
 import base64
 import contextlib
@@ -45,7 +48,8 @@ class ArgoCD:
         self.server_url = ""
         self._plane, self._folder, self._binaries, self._say = control_plane, folder, binaries, say
         self._processes: list[Process] = []
-        self._redis = ""
+        self._redis = self._repository = ""
+        self._notifies = False
 
     def prepare(self) -> None:
         """Start what needs nothing of the cluster.
@@ -98,10 +102,37 @@ class ArgoCD:
         if self.server_url:
             return
         with ThreadPoolExecutor(3) as pool:
-            repository = self._start_repo_server()
+            repository = self._repository = self._start_repo_server()
             for each in [pool.submit(self._start_controller, repository), pool.submit(self._start_server, repository)]:
                 each.result()
         self._say(f"{self._plane.name}: Argo CD answers at {self.server_url}")
+
+    def notify(self, settings: Mapping[str, str]) -> None:
+        """Apply the configuration of notifications, and start their controller unless it runs; Argo CD is installed.
+
+        Its Secret is there already.
+
+        Args:
+            settings: Of `argocd-notifications-cm`.
+
+        Raises:
+            KubeError: it is refused.
+            ProcessError: the controller does not start.
+        """
+        metadata = {"name": "argocd-notifications-cm", "namespace": NAMESPACE, "labels": dict(_PART)}
+        self._plane.kube.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(settings)}, manager=_MANAGER
+        )
+        if self._notifies:
+            return
+        port = free_port()
+        process = self._run(
+            "argocd-notifications",
+            str(self._binaries.argocd),
+            *("--namespace", NAMESPACE, "--argocd-repo-server", self._repository, "--metrics-port", str(port)),
+        )
+        process.wait_for("it listened", lambda: _listens(port))
+        self._notifies = True
 
     def _await_kinds(self) -> None:
         """Until every kind is served: a definition is, a moment after it was taken."""
@@ -135,6 +166,7 @@ class ArgoCD:
                 for each in reversed(processes):
                     pool.submit(each.stop)
         self.server_url = ""
+        self._notifies = False
 
     def memory(self) -> int:
         """Resident bytes of all its processes."""

@@ -27,7 +27,7 @@ NOT_PLAYED: Final[Mapping[str, str]] = {
     "aws:eks/accessEntry:AccessEntry": "recorded and checked: callers of the API server come with a certificate, not as roles",
     "aws:eks/nodeGroup:NodeGroup": "nodes are KWOK's: pods on them are said to run, and no image is pulled",
     "argo-cd": "its pods, Services and network policies: the very programs run as processes beside the cluster; without Dex, "
-    "nobody signs in, and an ApplicationSet takes any field",
+    "nobody signs in, without its notifications controller nobody is told of health, and an ApplicationSet takes any field",
     "aws-load-balancer-controller": "pods are registered in no target group, and no readiness gate is put into them",
     "cluster-autoscaler": "recorded only: no pod is ever without a node",
     "external-secrets": "its pods: a thread does its work; of templates only `{{ .name }}`, of stores only Secrets Manager by "
@@ -36,7 +36,10 @@ NOT_PLAYED: Final[Mapping[str, str]] = {
 
 _FREE: Final[Mapping[str, frozenset[str]]] = {
     # Maps whose keys are of what the chart installs: whoever reads them judges them.
-    "argo-cd": frozenset({"configs/cm", "configs/params", "configs/rbac"}),
+    "argo-cd": frozenset(
+        {"configs/cm", "configs/params", "configs/rbac"}
+        | {f"notifications/{key}" for key in ("notifiers", "templates", "triggers")}
+    ),
     "aws-load-balancer-controller": frozenset({"controllerConfig/featureGates"}),
     "cluster-autoscaler": frozenset({"extraArgs"}),
 }
@@ -318,6 +321,8 @@ def _remove_load_balancer_controller(cluster: LabCluster, release: Release) -> N
 def _install_argo_cd(cluster: LabCluster, release: Release) -> None:
     configs = release.values.get("configs", {})
     needed = _references(configs.get("secret", {}))
+    if notifications(release.values):
+        needed.append((charts.NOTIFICATIONS_SECRET, charts.SECRET_KEY))
     # A webhook whose secret cannot be looked up is open to everybody or to nobody.
     if cluster.argocd is None:
         cluster.argocd = cluster.make_argocd(cluster.control_plane, cluster.folder)
@@ -338,6 +343,22 @@ def _remove_argo_cd(cluster: LabCluster, release: Release) -> None:
     if cluster.argocd is not None:
         cluster.argocd.stop()
         cluster.argocd = None
+
+
+def notifications(values: Mapping[str, Any]) -> dict[str, str]:
+    """The data of `argocd-notifications-cm` that the chart makes of its values; none where they are off.
+
+    https://github.com/argoproj/argo-helm/blob/argo-cd-10.1.1/charts/argo-cd/templates/argocd-configs/argocd-notifications-cm.yaml
+    """
+    given = values.get("notifications", {})
+    if not given.get("enabled"):
+        return {}
+    maps = (given.get(each, {}) for each in ("notifiers", "templates", "triggers"))
+    # JSON is YAML.
+    return {
+        "subscriptions": json.dumps(given.get("subscriptions", [])),
+        **{key: text for each in maps for key, text in each.items()},
+    }
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from components.platform import Platform
 from components.service import Service, ServiceArgs
 from rehearsal.program import Declared, Program, ProgramError, evaluate
 from tests.components.kit import awaited, texts
+from tests.components.test_settings import stack_value
 from tests.conftest import STACKS
 
 ZONES = {"dev": "dev.example.com", "stg": "stg.example.com", "prd": "example.com"}
@@ -184,6 +185,27 @@ def test_argo_cd_reads_one_repository_as_a_github_app_whose_key_pulumi_never_see
     assert store.inputs["spec"] == {"provider": {"aws": {"service": "SecretsManager", "region": "eu-central-1"}}}
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_notifications_sign_with_the_reader_s_key_which_comes_as_it_does_for_reading(
+    stack: str, programs: Mapping[str, Program]
+) -> None:
+    program = programs[stack]
+    external = secret_named(program, "argocd-notifications-secret")
+    assert external.inputs["metadata"]["namespace"] == "argocd"
+    spec = external.inputs["spec"]
+    assert spec["secretStoreRef"] == {"kind": "SecretStore", "name": "slipway"}
+    assert spec["data"] == [{"secretKey": "value", "remoteRef": {"key": "slipway/argocd/reader"}}]
+    # The controller is told of the key by `$value`: nothing is made of it on the way.
+    assert "data" not in spec["target"]["template"]
+    assert external.urn in awaited(program, argo_cd_of(program))
+
+
+def test_without_reports_the_reader_s_key_is_there_for_reading_alone() -> None:
+    program = evaluate("dev", config={"slipway:gitops": {**stack_value("slipway:gitops"), "reportHealth": False}})
+    named = [each.inputs["metadata"]["name"] for each in program.of(EXTERNAL_SECRET)]
+    assert sorted(named) == ["slipway-gitops-repository", "slipway-webhook"]
+
+
 def test_no_private_key_and_no_value_of_a_bootstrap_secret_is_in_any_stack(programs: Mapping[str, Program]) -> None:
     for program in programs.values():
         for each in program.resources:
@@ -201,8 +223,6 @@ def test_no_private_key_and_no_value_of_a_bootstrap_secret_is_in_any_stack(progr
 
 
 def test_a_github_of_one_s_own_is_told_to_argo_cd() -> None:
-    from tests.components.test_settings import stack_value  # noqa: PLC0415 — only here
-
     gitops = {
         **stack_value("slipway:gitops"),
         "gitUrl": "https://git.example.com",
@@ -261,6 +281,7 @@ def test_the_ui_is_off_unless_it_is_set(stack: str, programs: Mapping[str, Progr
     hosts = {each.inputs["conditions"][0]["hostHeader"]["values"][0] for each in program.of("lb/listenerRule:ListenerRule")}
     assert hosts == {f"argocd-blue.{ZONES[stack]}", f"storefront.{ZONES[stack]}"}
     assert {each.inputs["metadata"]["name"] for each in program.of(EXTERNAL_SECRET)} == {
+        "argocd-notifications-secret",
         "slipway-gitops-repository",
         "slipway-webhook",
     }

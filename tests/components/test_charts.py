@@ -13,6 +13,7 @@ import pytest
 from components import charts
 from components.charts import Chart
 from rehearsal.program import Program, evaluate
+from tests.components.test_settings import stack_value
 from tests.conftest import STACKS
 
 KEYS: Final = Path(__file__).with_name("chart_keys")
@@ -31,6 +32,16 @@ FREE: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
         },
         "configs/params": {
             "server.insecure": "https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/",
+        },
+        "notifications/notifiers": {
+            "service.github": "https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/services/github/",
+        },
+        "notifications/templates": dict.fromkeys(
+            ("template.gone", "template.health"),
+            "https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/templates/",
+        ),
+        "notifications/triggers": {
+            "trigger.on-health": "https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/triggers/",
         },
     },
     "aws-load-balancer-controller": {
@@ -166,6 +177,57 @@ def test_nobody_signs_in_to_argo_cd_while_its_ui_is_off(stack: str, programs: Ma
     assert values["dex"] == {"enabled": False}
     assert "rbac" not in values["configs"]
     assert values["global"]["networkPolicy"] == {"create": True}
+
+
+def gitops(**changes: object) -> dict[str, object]:
+    """`slipway:gitops` as the stack files have it, but for changes."""
+    return {**stack_value("slipway:gitops"), **changes}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_argo_cd_tells_the_health_of_every_application_of_its_project_on_the_commit_that_it_has_synced(
+    stack: str, programs: Mapping[str, Program]
+) -> None:
+    values = values_of(programs[stack], charts.ARGO_CD)["notifications"]
+    assert values["enabled"] is True
+    # The controller's Secret comes from Secrets Manager: the chart makes none, and the values hold no key.
+    assert values["secret"] == {"create": False, "name": "argocd-notifications-secret"}
+    app = json.loads(values["notifiers"]["service.github"])
+    assert app == {"appID": 1100004, "installationID": 51000004, "privateKey": "$value"}
+    assert values["subscriptions"] == [{"recipients": ["github"], "triggers": ["on-health"]}]
+    template = json.loads(values["templates"]["template.health"])
+    assert template["github"]["repoURLPath"] == "https://github.com/example-org/gitops.git"
+    assert template["github"]["status"]["label"] == f"health {stack}/blue/{{{{.app.metadata.name}}}}"
+    conditions = json.loads(values["triggers"]["trigger.on-health"])
+    words = ("Healthy", "Progressing", "Suspended", "Degraded", "Missing", "Unknown")
+    assert [sum(f"== '{word}'" in each["when"] for each in conditions) for word in words] == [1] * len(words)
+    assert all(f'app.spec.project == "{stack}"' in each["when"] for each in conditions)
+    # A health told `oncePer` anything would stay untold when it comes back.
+    assert [each["when"] for each in conditions if "oncePer" in each and "health.status ==" in each["when"]] == []
+
+
+def test_argo_cd_tells_nobody_of_health_unless_that_is_set() -> None:
+    program = evaluate("prd", config={"slipway:gitops": gitops(reportHealth=False)})
+    assert values_of(program, charts.ARGO_CD)["notifications"] == {"enabled": False}
+
+
+def test_a_status_leads_to_argo_cd_s_ui_where_there_is_one_and_else_to_the_commit(
+    with_ui: Program, programs: Mapping[str, Program]
+) -> None:
+    def target(program: Program) -> str:
+        template = json.loads(values_of(program, charts.ARGO_CD)["notifications"]["templates"]["template.health"])
+        return template["github"]["status"]["targetURL"]
+
+    assert target(with_ui) == "https://argocd.example.com/applications/argocd/{{.app.metadata.name}}"
+    # An empty one is refused: https://github.com/jenkinsci/ghprb-plugin/issues/219
+    assert target(programs["prd"]) == f"https://github.com/example-org/gitops/tree/{charts.SYNCED}/{{{{.app.spec.source.path}}}}"
+
+
+def test_a_github_of_one_s_own_hears_of_health_at_its_own_address() -> None:
+    own = gitops(gitUrl="https://git.example.com", apiUrl="https://git.example.com/api/v3")
+    values = values_of(evaluate("dev", config={"slipway:gitops": own}), charts.ARGO_CD)["notifications"]
+    assert json.loads(values["notifiers"]["service.github"])["enterpriseBaseURL"] == "https://git.example.com/api/v3"
+    assert json.loads(values["templates"]["template.health"])["github"]["repoURLPath"].startswith("https://git.example.com/")
 
 
 def test_argo_cd_s_ui_signs_in_by_github_and_turns_teams_into_roles(with_ui: Program) -> None:

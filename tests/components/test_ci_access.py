@@ -36,6 +36,33 @@ def test_a_role_is_bound_to_one_repository_and_one_purpose_in_both_of_github_s_f
     assert role["maxSessionDuration"] == 3600
 
 
+@pytest.mark.parametrize(("stack", "track"), [("dev", "develop"), ("stg", "release")])
+def test_the_gitops_repository_s_workflows_see_which_images_there_are_and_nothing_else(
+    stack: str, track: str, programs: Mapping[str, Program]
+) -> None:
+    program, account = programs[stack], ACCOUNTS[stack]
+    role = program.one("iam/role:Role", f"access-{track}-images").inputs
+    (trust,) = json.loads(role["assumeRolePolicy"])["Statement"]
+    names = ("repo:example-org/gitops", "repo:example-org@4202137/gitops@812650447")
+    # verify runs for pull requests; release and pin are started on the default branch.
+    assert trust["Condition"] == {
+        "StringEquals": {
+            f"{ISSUER}:aud": "sts.amazonaws.com",
+            f"{ISSUER}:sub": [f"{name}:{end}" for end in ("pull_request", "ref:refs/heads/master") for name in names],
+        }
+    }
+    (statement_,) = json.loads(program.one("iam/rolePolicy:RolePolicy", f"access-{track}-images").inputs["policy"])["Statement"]
+    assert statement_["Action"] == ["ecr:DescribeImages"]
+    assert statement_["Resource"] == [f"arn:aws:ecr:eu-central-1:{account}:repository/{track}/*"]
+    reader = identity(program, f"access-{track}-images", account)
+    assert may_with(reader, "ecr:DescribeImages", f"arn:aws:ecr:eu-central-1:{account}:repository/{track}/storefront")
+    assert not may_with(reader, "ecr:DescribeImages", f"arn:aws:ecr:eu-central-1:{account}:repository/other/storefront")
+
+
+def test_who_hosts_no_track_has_no_images_to_see(programs: Mapping[str, Program]) -> None:
+    assert not [each for each in programs["prd"].of("iam/role:Role") if each.name.endswith("-images")]
+
+
 def attached(program: Program, role: str) -> list[str]:
     name = program.one("iam/role:Role", role).inputs["name"]
     return [

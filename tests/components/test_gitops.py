@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components import gitops
+from components.platform import Platform
+from components.service import Service, ServiceArgs
 from rehearsal.program import Program, ProgramError, evaluate
-from tests.components.test_settings import changed
-from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, world
+from tests.components.test_settings import changed, stack_value
+from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, World, world
 from tests.rehearsal.githost_kit import ruleset as rest_ruleset
+from tests.scaffold_repository.kit import platform_of
 
 
 def test_only_the_owning_stack_declares_the_repository(programs: Mapping[str, Program]) -> None:
@@ -36,30 +41,63 @@ def test_only_merge_commits_are_possible(programs: Mapping[str, Program]) -> Non
     prd = programs["prd"]
     inputs = prd.one("github:index/repository:Repository").inputs
     assert (inputs["allowMergeCommit"], inputs["allowSquashMerge"], inputs["allowRebaseMerge"]) == (True, False, False)
-    for ruleset in prd.of("RepositoryRuleset"):
-        assert ruleset.inputs["rules"]["pullRequest"]["allowedMergeMethods"] == ["merge"]
+    assert [each["pullRequest"]["allowedMergeMethods"] for each in of_branches(prd).values()] == [["merge"]] * 3
 
 
-def test_every_environment_branch_refuses_force_pushes_deletion_and_unreviewed_changes(
+def rulesets(program: Program) -> Mapping[str, Any]:
+    """The repository's rulesets by name."""
+    return {each.inputs["name"]: each.inputs for each in program.of("RepositoryRuleset")}
+
+
+def of_branches(program: Program) -> Mapping[str, Any]:
+    """The rules by branch that its writer passes."""
+    found = {name: inputs for name, inputs in rulesets(program).items() if ":" not in name}
+    for name, inputs in found.items():
+        assert inputs["conditions"]["refName"]["includes"] == [f"refs/heads/{name.removeprefix('slipway ')}"]
+    return {name.removeprefix("slipway "): inputs["rules"] for name, inputs in found.items()}
+
+
+def passing(program: Program) -> Mapping[str, Any]:
+    """Who passes which ruleset."""
+    return {
+        name: [(actor["actorId"], actor["bypassMode"]) for actor in inputs.get("bypassActors", [])]
+        for name, inputs in rulesets(program).items()
+    }
+
+
+def test_every_environment_branch_takes_reviewed_pull_requests_only(programs: Mapping[str, Program]) -> None:
+    found = of_branches(programs["prd"])
+    assert sorted(found) == ["dev", "master", "stg"]
+    assert [each["pullRequest"]["requiredApprovingReviewCount"] for each in found.values()] == [1, 1, 1]
+    assert {inputs["enforcement"] for inputs in rulesets(programs["prd"]).values()} == {"active"}
+
+
+def test_nobody_forces_or_deletes_an_environment_s_branch_or_moves_or_deletes_a_release_s_tag(
     programs: Mapping[str, Program],
 ) -> None:
-    rulesets = {
-        each.inputs["conditions"]["refName"]["includes"][0]: each.inputs for each in programs["prd"].of("RepositoryRuleset")
-    }
-    assert sorted(rulesets) == ["refs/heads/dev", "refs/heads/master", "refs/heads/stg"]
-    for inputs in rulesets.values():
-        assert inputs["enforcement"] == "active"
-        assert inputs["rules"]["deletion"] is True
-        assert inputs["rules"]["nonFastForward"] is True
-        assert inputs["rules"]["pullRequest"]["requiredApprovingReviewCount"] == 1
+    found = rulesets(programs["prd"])
+    for name, target, refs, rules in (
+        (
+            "slipway: history",
+            "branch",
+            ["refs/heads/dev", "refs/heads/master", "refs/heads/stg"],
+            {"deletion": True, "nonFastForward": True},
+        ),
+        ("slipway: release-tags", "tag", ["refs/tags/release-*"], {"deletion": True, "update": True}),
+    ):
+        inputs = found[name]
+        assert (inputs["target"], inputs["conditions"]["refName"]["includes"], inputs["rules"]) == (target, refs, rules)
+        assert not inputs.get("bypassActors")
 
 
 def test_each_writer_passes_the_rule_of_its_own_branch_and_of_no_other(programs: Mapping[str, Program]) -> None:
-    passes = {
-        each.inputs["conditions"]["refName"]["includes"][0]: [actor["actorId"] for actor in each.inputs.get("bypassActors", [])]
-        for each in programs["prd"].of("RepositoryRuleset")
+    assert passing(programs["prd"]) == {
+        "slipway: history": [],
+        "slipway: release-tags": [],
+        "slipway dev": [(1100001, "always")],
+        "slipway stg": [(1100002, "always")],
+        "slipway master": [],
     }
-    assert passes == {"refs/heads/dev": [1100001], "refs/heads/stg": [1100002], "refs/heads/master": []}
 
 
 @pytest.fixture(scope="module")
@@ -68,45 +106,82 @@ def emergency() -> Program:
     return evaluate("prd", config=changed("slipway:gitops", "emergencyPins", value=True, stack="prd"))
 
 
-def test_emergency_pins_let_the_promoter_pass_where_releases_lead_to_and_nowhere_else(emergency: Program) -> None:
-    passes = {
-        each.inputs["name"]: [(actor["actorId"], actor["bypassMode"]) for actor in each.inputs.get("bypassActors", [])]
-        for each in emergency.of("RepositoryRuleset")
-    }
-    assert passes == {
-        "slipway dev": [(1100001, "always")],
-        "slipway stg": [(1100002, "always")],
-        "slipway master": [(1100003, "always")],
-        "slipway master history": [],
-    }
+def test_emergency_pins_let_the_promoter_pass_where_releases_lead_to_and_nowhere_else(
+    emergency: Program, programs: Mapping[str, Program]
+) -> None:
+    assert passing(emergency) == {**passing(programs["prd"]), "slipway master": [(1100003, "always")]}
+
+
+def hold(it: World, program: Program) -> None:
+    """Let the Git host hold the declared rules of branches' history, of reviews, and of tags."""
+    for inputs in rulesets(program).values():
+        rules: list[dict[str, object]] = [
+            {"type": theirs}
+            for ours, theirs in (
+                ("deletion", "deletion"),
+                ("nonFastForward", "non_fast_forward"),
+                ("update", "update"),
+                ("pullRequest", "pull_request"),
+            )
+            if inputs["rules"].get(ours)
+        ]
+        # The numbers of the Git host's Apps in place of those of the settings.
+        apps = [int(actor["actorId"]) - 1_100_000 + 100 for actor in inputs.get("bypassActors", [])]
+        refs: dict[str, object] = {"include": inputs["conditions"]["refName"]["includes"], "exclude": list[str]()}
+        held = rest_ruleset(inputs["name"], "", *rules, apps=apps) | {
+            "target": inputs["target"],
+            "conditions": {"ref_name": refs},
+        }
+        it.host.add_ruleset(REPOSITORY, held)
+
+
+def test_a_writer_may_commit_to_its_branch_and_neither_force_nor_delete_it(
+    programs: Mapping[str, Program], tmp_path: Path
+) -> None:
+    with world(tmp_path) as it:
+        hold(it, programs["prd"])
+        assert "errors" in it.commit(it.app_token(PROMOTER_APP), "master", it.host.head(REPOSITORY, "master"), {"pin": b"1"})
+        for app, branch in ((DEV_APP, "dev"), (STG_APP, "stg")):
+            token, before = it.app_token(app), it.host.head(REPOSITORY, branch) or ""
+            assert "errors" not in it.commit(token, branch, before, {"image": b"1"})
+            refused(it, token, branch, before)
 
 
 def test_in_an_emergency_the_promoter_may_commit_and_neither_force_nor_delete(emergency: Program, tmp_path: Path) -> None:
     with world(tmp_path) as it:
-        for each in emergency.of("RepositoryRuleset"):
-            (ref,) = each.inputs["conditions"]["refName"]["includes"]
-            rules: list[dict[str, object]] = [
-                {"type": theirs}
-                for ours, theirs in (
-                    ("deletion", "deletion"),
-                    ("nonFastForward", "non_fast_forward"),
-                    ("pullRequest", "pull_request"),
-                )
-                if each.inputs["rules"].get(ours)
-            ]
-            # The numbers of the Git host's Apps in place of those of the settings.
-            apps = [int(actor["actorId"]) - 1_100_000 + 100 for actor in each.inputs.get("bypassActors", [])]
-            it.host.add_ruleset(REPOSITORY, rest_ruleset(each.inputs["name"], ref.removeprefix("refs/heads/"), *rules, apps=apps))
+        hold(it, emergency)
         before = it.host.head(REPOSITORY, "master") or ""
-        for app, refused in ((DEV_APP, True), (STG_APP, True), (PROMOTER_APP, False)):
+        for app, stops in ((DEV_APP, True), (STG_APP, True), (PROMOTER_APP, False)):
             done = it.commit(it.app_token(app), "master", before, {"pin": b"1"})
-            assert ("errors" in done) is refused, done
+            assert ("errors" in done) is stops, done
         promoter = it.app_token(PROMOTER_APP)
         assert "errors" in it.commit(promoter, "stg", it.host.head(REPOSITORY, "stg"), {"pin": b"1"})
-        forced = it.repo("PATCH", "/git/refs/heads/master", promoter, {"sha": before, "force": True})
-        deleted = it.repo("DELETE", "/git/refs/heads/master", promoter)
-        assert ("Cannot force-push" in forced.body["message"], forced.status) == (True, 422)
-        assert ("Cannot delete" in deleted.body["message"], deleted.status) == (True, 422)
+        refused(it, promoter, "master", before)
+
+
+def refused(it: World, token: str, branch: str, before: str) -> None:
+    """Who has moved the branch on from `before` can neither take it back nor delete it."""
+    forced = it.repo("PATCH", f"/git/refs/heads/{branch}", token, {"sha": before, "force": True})
+    deleted = it.repo("DELETE", f"/git/refs/heads/{branch}", token)
+    assert ("Cannot force-push" in forced.body["message"], forced.status) == (True, 422)
+    assert ("Cannot delete" in deleted.body["message"], deleted.status) == (True, 422)
+
+
+def test_a_release_s_tag_is_made_once_and_stays_where_it_is(programs: Mapping[str, Program], tmp_path: Path) -> None:
+    with world(tmp_path) as it:
+        hold(it, programs["prd"])
+        copy = it.clone(it.app_token(PROMOTER_APP), "copy", "master")
+        tag = f"release-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+        def push(what: str) -> str:
+            done = it.git("push", "--force", "origin", what, cwd=copy)
+            return done.stderr if done.returncode else ""
+
+        assert push(f"HEAD:refs/tags/{tag}") == ""
+        it.change(copy, "notes.txt", "further on")
+        assert "Cannot update this protected ref." in push(f"HEAD:refs/tags/{tag}")
+        assert "Cannot delete this tag" in push(f":refs/tags/{tag}")
+        assert (push("HEAD:refs/tags/other"), push(":refs/tags/other")) == ("", "")
 
 
 def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_people_afterwards(
@@ -135,18 +210,42 @@ def first_files(program: Program) -> Mapping[str, str]:
 def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_it(programs: Mapping[str, Program]) -> None:
     told = json.loads(first_files(programs["prd"])[".github/slipway/platform.json"])
     assert told == {
-        "environments": {"dev": {"branch": "dev"}, "stg": {"branch": "stg"}, "prd": {"branch": "master"}},
+        "environments": {
+            name: {"branch": branch, "kubernetes": ["1.34"]}
+            for name, branch in {"dev": "dev", "stg": "stg", "prd": "master"}.items()
+        },
         "tracks": {
-            "develop": {"branch": "dev", "overlay": "dev", "environments": ["dev"]},
-            "release": {"branch": "stg", "overlay": None, "environments": ["stg", "prd"]},
+            "develop": {
+                "branch": "dev",
+                "overlay": "dev",
+                "environments": ["dev"],
+                "registry": "111111111111.dkr.ecr.eu-central-1.amazonaws.com/develop",
+            },
+            "release": {
+                "branch": "stg",
+                "overlay": None,
+                "environments": ["stg", "prd"],
+                "registry": "222222222222.dkr.ecr.eu-central-1.amazonaws.com/release",
+            },
         },
         "applications": {"host": "https://github.com", "owner": "example-org", "repositories": {}},
+        "forbidden": told["forbidden"],
     }
+    (project,) = programs["prd"].of("kubernetes:argoproj.io/v1alpha1:AppProject")
+    refused = [f"{each['group']}/{each['kind']}".lstrip("/") for each in project.inputs["spec"]["namespaceResourceBlacklist"]]
+    assert sorted(told["forbidden"]) == sorted(refused)
+
+
+def test_the_scaffold_s_own_platform_is_the_example_s(programs: Mapping[str, Program]) -> None:
+    """What the scripts are tested with is what the example's settings make of it."""
+    own = json.loads((gitops.SCAFFOLD / gitops.PLATFORM_FILE).read_text(encoding="utf-8"))
+    assert own == json.loads(first_files(programs["prd"])[gitops.PLATFORM_FILE])
 
 
 def test_owners_and_branches_in_the_first_files_are_those_of_the_settings() -> None:
     tracks = changed("slipway:tracks", "develop.gitopsBranch", "trunk", "prd")
-    program = evaluate("prd", config={**tracks, **changed("slipway:gitops", "team", "sre", "prd")})
+    environments = changed("slipway:environments", "dev.gitopsBranch", "trunk", "prd")
+    program = evaluate("prd", config={**tracks, **environments, **changed("slipway:gitops", "team", "sre", "prd")})
     files = first_files(program)
     assert "/.github/ @example-org/sre" in files[".github/CODEOWNERS"]
     assert "branches: [trunk]" in files[".github/workflows/promote.yml"]
@@ -160,17 +259,77 @@ def test_a_release_is_noted_on_the_branches_that_releases_lead_to_and_on_no_othe
     assert "branches: [live]" in released
 
 
+def two_environments() -> Mapping[str, object]:
+    """The stack prd of a platform with dev and prd alone: prd tries its own images, and nothing is released."""
+    tracks = stack_value("slipway:tracks", "prd")
+    tracks["release"] |= {"host": "prd", "gitopsBranch": "master", "environments": ["prd"]}
+    return {
+        **changed("slipway:environments", "stg", None, "prd"),
+        "slipway:tracks": tracks,
+        "slipway:builds": {"connectionArn": "arn:aws:codeconnections:eu-central-1:333333333333:connection/" + "0" * 36},
+    }
+
+
+def test_a_workflow_that_no_branch_would_start_is_left_out_since_github_takes_no_empty_list(tmp_path: Path) -> None:
+    program = evaluate("prd", config=two_environments())
+    files = first_files(program)
+    workflows = sorted(path.removeprefix(".github/workflows/") for path in files if path.startswith(".github/workflows/"))
+    assert workflows == ["pin.yml", "promote.yml", "verify.yml"]
+    assert "branches: [dev]" in files[".github/workflows/promote.yml"]
+    assert passing(program)["slipway master"] == [(1100002, "always")]
+    told = platform_of(files[".github/slipway/platform.json"], tmp_path)
+    assert ([str(step) for step in told.promotions], told.releases) == (["dev → prd"], ())
+
+
+def test_a_tooling_stack_is_no_environment_of_the_gitops_repository(programs: Mapping[str, Program], tmp_path: Path) -> None:
+    tooling = {
+        "account": "444444444444",
+        "region": "eu-central-1",
+        "zone": "tools.example.com",
+        "gitopsBranch": "master",
+        "cidr": "10.40.0.0/16",
+    }
+    program = evaluate("prd", config=changed("slipway:environments", "tools", tooling, "prd"))
+    files = first_files(program)
+    assert files == first_files(programs["prd"])
+    assert list(platform_of(files[".github/slipway/platform.json"], tmp_path).environments) == ["dev", "stg", "prd"]
+    assert sorted(of_branches(program)) == ["dev", "master", "stg"]
+
+
+def test_an_application_s_repository_of_another_name_is_told_to_the_workflows() -> None:
+    def services(platform: Platform) -> None:
+        Service("storefront", ServiceArgs(platform=platform, repository="shop-web", port=8080))
+        Service("invoices", ServiceArgs(platform=platform, repository="invoices"))
+
+    told = json.loads(first_files(evaluate("prd", catalogue=services))[".github/slipway/platform.json"])
+    assert told["applications"]["repositories"] == {"storefront": "shop-web"}
+
+
 def test_each_branch_asks_for_a_check_of_its_own_from_github_s_workflows_alone(programs: Mapping[str, Program]) -> None:
-    for ruleset in programs["prd"].of("RepositoryRuleset"):
-        branch = ruleset.inputs["conditions"]["refName"]["includes"][0].removeprefix("refs/heads/")
-        checks = ruleset.inputs["rules"]["requiredStatusChecks"]["requiredChecks"]
-        assert checks == [{"context": f"verify {branch}", "integrationId": 15368}]
+    for branch, rules in of_branches(programs["prd"]).items():
+        assert rules["requiredStatusChecks"]["requiredChecks"] == [{"context": f"verify {branch}", "integrationId": 15368}]
 
 
 def test_the_promoter_app_is_known_by_its_id_and_no_key_is_declared(programs: Mapping[str, Program]) -> None:
-    variable = programs["prd"].one("ActionsVariable")
-    assert (variable.inputs["variableName"], variable.inputs["value"]) == ("SLIPWAY_PROMOTER_APP", "1100003")
+    variables = {each.inputs["variableName"]: each.inputs["value"] for each in programs["prd"].of("ActionsVariable")}
+    assert variables["SLIPWAY_PROMOTER_APP"] == "1100003"
     assert programs["prd"].of("ActionsSecret") == []
+
+
+def test_the_workflows_are_told_the_very_roles_that_the_tracks_hosts_declare(programs: Mapping[str, Program]) -> None:
+    variables = {each.inputs["variableName"]: each.inputs["value"] for each in programs["prd"].of("ActionsVariable")}
+    declared = {
+        track: f"arn:aws:iam::{account}:role/{programs[host].one('iam/role:Role', f'access-{track}-images').inputs['name']}"
+        for track, host, account in (("develop", "dev", "111111111111"), ("release", "stg", "222222222222"))
+    }
+    assert json.loads(variables["SLIPWAY_IMAGE_READERS"]) == declared
+
+
+def test_before_the_repository_has_an_id_nobody_looks_images_up() -> None:
+    for stack in ("dev", "stg", "prd"):
+        program = evaluate(stack, config=changed("slipway:gitops", "id", None, stack))
+        assert not [each for each in program.of("iam/role:Role") if each.name.endswith("-images")]
+        assert "SLIPWAY_IMAGE_READERS" not in {each.inputs["variableName"] for each in program.of("ActionsVariable")}
 
 
 def test_a_missing_scaffold_stops_before_any_resource(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,39 @@ WRONG: list[tuple[str, Mapping[str, object], str]] = [
         changed(TRACKS, "release.applicationBranch", "develop"),
         r"tracks\.release\.applicationBranch is 'develop', as develop's",
     ),
+    (
+        "two environments on one branch",
+        {**changed(ENVIRONMENTS, "stg.gitopsBranch", "master"), **changed(TRACKS, "release.gitopsBranch", "master")},
+        r"environments\.prd\.gitopsBranch is 'master', which stg reads: a branch of its own .* Give one of them another branch\.",
+    ),
+    (
+        "all environments on one branch",
+        {
+            ENVIRONMENTS: {name: {**each, "gitopsBranch": "master"} for name, each in stack_value(ENVIRONMENTS, "dev").items()},
+            TRACKS: {name: {**each, "gitopsBranch": "master"} for name, each in stack_value(TRACKS, "dev").items()},
+        },
+        r"stg\.gitopsBranch is 'master', which dev reads(.|\n)*prd\.gitopsBranch is 'master', which dev reads",
+    ),
+    (
+        "a writer's branch that nobody reads",
+        changed(TRACKS, "release.gitopsBranch", "main"),
+        r"tracks\.release\.gitopsBranch is 'main': a branch that one of its environments \(stg, prd\) reads is allowed\. Write",
+    ),
+    (
+        "a writer's branch that another track's environment reads",
+        changed(TRACKS, "release.gitopsBranch", "dev"),
+        r"tracks\.release\.gitopsBranch is 'dev': a branch that one of its environments \(stg, prd\) reads",
+    ),
+    (
+        "no track that writes the base",
+        changed(TRACKS, "release.overlay", "stg"),
+        r"tracks\.<track>\.overlay is left out by no track: exactly one writes the base",
+    ),
+    (
+        "two tracks that write the base",
+        changed(TRACKS, "develop.overlay", None),
+        r"tracks\.<track>\.overlay is left out by develop and release: exactly one writes the base",
+    ),
     ("both lifecycles", changed(TRACKS, "develop.lifecycle", {"days": 3, "images": 20}), r"exactly one is allowed"),
     ("no lifecycle", changed(TRACKS, "develop.lifecycle", {}), r"exactly one is allowed"),
     ("hosting without builds", {"slipway:builds": None}, r"builds is missing, but this stack hosts develop"),

@@ -28,7 +28,7 @@ def step(job: Any, action: str) -> Any:  # noqa: ANN401 — part of a workflow
 def test_every_action_is_pinned_by_commit_to_one_version_everywhere() -> None:
     pins: dict[str, set[tuple[str, str]]] = {}
     for path in ALL:
-        for line in re.findall(r"uses: (.+)", path.read_text(encoding="utf-8")):
+        for line in re.findall(r"\buses: (.+)", path.read_text(encoding="utf-8")):
             match = re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", line)
             assert match, f"{path.name}: {line}"
             pins.setdefault(match[1], set()).add((match[2], match[3]))

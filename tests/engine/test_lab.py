@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from components.charts import NOTIFICATIONS_SECRET, SECRET_KEY, SYNCED, HealthReports, argo_cd_values
 from rehearsal.githost import GitHost
 from rehearsal.lab.argocd import API, NAMESPACE, ArgoCD
 from rehearsal.lab.build import Binaries, build
+from rehearsal.lab.charts import notifications
 from rehearsal.lab.control_plane import UNPULLABLE, ControlPlane
 from rehearsal.lab.kube import KubeError, NoKindError
 from tests.rehearsal.githost_kit import key
@@ -24,6 +26,13 @@ REPOSITORY: Final = "example-org/manifests"
 BRANCH: Final = "dev"
 READER: Final = 4
 SECRET: Final = "the webhook's"
+# A ConfigMap is as healthy as its annotation says, so that a test need not wait for a Deployment to fail.
+SETTINGS: Final = {
+    "resource.customizations.health.ConfigMap": """
+        local said = (obj.metadata.annotations or {}).health or "Healthy"
+        return {status = said, message = "as its annotation says"}
+    """,
+}
 GOOD, BETTER = "20260102T000000Z-00000000000a", "20260102T000100Z-00000000000b"
 # Far below Argo CD's own poll, two to three minutes: what comes within has come by the webhook.
 SECONDS: Final = 40.0
@@ -68,6 +77,18 @@ class Lab:
             and any(one["type"] == "Ready" and one["status"] == "True" for one in each["status"].get("conditions") or ())
         )
 
+    def told(self, service: str, commit: str) -> tuple[str, str]:
+        """State and first word of the health that a commit carries for a service; twice "" without."""
+        repository = self.host.repository(REPOSITORY)
+        assert repository is not None
+        found = repository.statuses.get(commit, {}).get(f"health dev/blue/{service}")
+        return (found.state, (found.description or "").partition(" ")[0]) if found else ("", "")
+
+    def feels(self, service: str, health: str) -> None:
+        """Make the health of a service's one object what it says, by hand: Git has nothing to do with it."""
+        change = {"metadata": {"annotations": {"health": health}}}
+        self.plane.kube.patch("v1", "ConfigMap", service, change, service)
+
     def until(self, what: str, look: Callable[[], bool]) -> float:
         """Seconds until it is so."""
         began = time.monotonic()
@@ -96,7 +117,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Generat
             "reader",
             key("reader").public_pem,
             installation_id=READER + 1000,
-            permissions={"contents": "read"},
+            permissions={"contents": "read", "statuses": "write"},
             repositories=[REPOSITORY],
         )
         for each in (*nodes(2), *objects(host.url)):
@@ -104,8 +125,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, binaries: Binaries) -> Generat
         argocd = ArgoCD(plane, folder / "argocd", binaries, said.append)
         try:
             argocd.prepare()
-            argocd.install(settings={}, rbac={}, secret={"webhook.github.secret": "$webhook:secret"})
+            argocd.install(settings=SETTINGS, rbac={}, secret={"webhook.github.secret": "$webhook:secret"})
             plane.kube.apply(project(f"{host.url}/{REPOSITORY}.git"))
+            argocd.notify(notifications(argo_cd_values(replicas=1, ui=None, health=reports(host.url))))
             host.add_webhook(REPOSITORY, url=f"{argocd.server_url}/api/webhook", content_type="json", secret=SECRET)
             yield Lab(plane=plane, argocd=argocd, host=host, said=said)
         finally:
@@ -134,7 +156,21 @@ def objects(url: str) -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         secret("webhook", {"app.kubernetes.io/part-of": "argocd"}, {"secret": SECRET}),
         secret("repository", {"argocd.argoproj.io/secret-type": "repository"}, credentials),
+        secret(NOTIFICATIONS_SECRET, {}, {SECRET_KEY: key("reader").private_pem.decode()}),
     ]
+
+
+def reports(url: str) -> HealthReports:
+    """What `components/argocd.py` would say of this Argo CD."""
+    return HealthReports(
+        prefix="health dev/blue/",
+        project="services",
+        repository_url=f"{url}/{REPOSITORY}.git",
+        app_id=READER,
+        installation_id=READER + 1000,
+        api_url=url,
+        page=f"{url}/{REPOSITORY}/tree/{SYNCED}/{{{{.app.spec.source.path}}}}",
+    )
 
 
 def secret(name: str, labels: Mapping[str, str], data: Mapping[str, str]) -> dict[str, Any]:
@@ -196,6 +232,15 @@ def manifests(service: str, tag: str) -> dict[str, str]:
     return {"deployment.json": json.dumps(deployment), "kustomization.yaml": json.dumps(kustomization)}
 
 
+def mood(service: str, text: str) -> dict[str, bytes]:
+    """A service of one ConfigMap."""
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": service}, "data": {"text": text}}
+    return {
+        f"{service}/mood.json": json.dumps(config).encode(),
+        f"{service}/kustomization.yaml": json.dumps({"resources": ["mood.json"]}).encode(),
+    }
+
+
 def image(service: str) -> str:
     """Where its images are said to lie."""
     return f"registry.example/{service}"
@@ -236,6 +281,85 @@ def test_an_image_that_cannot_be_pulled_shows_and_the_old_pods_go_on(lab: Lab) -
     assert lab.running("unlucky") == [f"{image('unlucky')}:{GOOD}"] * 2
     mended = lab.push("unlucky", BETTER)
     lab.until("the mended image", lambda: lab.settled("unlucky", mended))
+
+
+def test_an_application_that_degrades_fails_the_commit_it_has_synced_and_the_next_one_that_is_well_passes(lab: Lab) -> None:
+    def push(tag: str) -> str:
+        files = manifests("ailing", tag)
+        deployment = json.loads(files["deployment.json"])
+        deployment["spec"]["progressDeadlineSeconds"] = 2
+        files["deployment.json"] = json.dumps(deployment)
+        return lab.host.put_files(REPOSITORY, BRANCH, {f"ailing/{name}": text.encode() for name, text in files.items()}, tag)
+
+    first = push(GOOD)
+    lab.deploy("ailing")
+    lab.until("the good image's status", lambda: lab.told("ailing", first) == ("success", "Healthy"))
+    bad = push(UNPULLABLE)
+    lab.until("the rollout to begin", lambda: lab.told("ailing", bad) == ("pending", "Progressing"))
+    lab.until("the rollout to fail", lambda: lab.told("ailing", bad) == ("failure", "Degraded"))
+    mended = push(BETTER)
+    lab.until("the mended image's status", lambda: lab.told("ailing", mended) == ("success", "Healthy"))
+    assert lab.told("ailing", bad) == ("failure", "Degraded")
+    repository = lab.host.repository(REPOSITORY)
+    assert repository is not None
+    status = repository.statuses[mended]["health dev/blue/ailing"]
+    assert (status.creator.login, status.target_url) == ("reader[bot]", f"{lab.host.url}/{REPOSITORY}/tree/{mended}/ailing")
+    assert status.description == f"Healthy since {lab.status('ailing')['health']['lastTransitionTime']}"
+
+
+def test_a_health_that_comes_and_goes_on_one_commit_is_told_each_time(lab: Lab) -> None:
+    commit = lab.host.put_files(REPOSITORY, BRANCH, mood("moody", "1"), "moody 1")
+    lab.deploy("moody")
+    lab.until("the first status", lambda: lab.told("moody", commit) == ("success", "Healthy"))
+    words = {"Degraded": "failure", "Healthy": "success", "Suspended": "pending", "Progressing": "pending"}
+    for word in ("Degraded", "Healthy", "Degraded", "Suspended", "Healthy", "Progressing", "Degraded", "Healthy"):
+        lab.feels("moody", word)
+        lab.until(f"the commit to say {word}", lambda word=word: lab.told("moody", commit) == (words[word], word))
+    # Within a second, faster than anybody looks: what counts is that the last one is told.
+    for last in ("Healthy", "Degraded", "Healthy"):
+        for word in ("Degraded", "Healthy", "Degraded", "Healthy", "Degraded", last):
+            lab.feels("moody", word)
+            time.sleep(0.1)
+        lab.until(f"the commit to say {last}", lambda last=last: lab.told("moody", commit) == (words[last], last))
+        lab.until("Argo CD to say so", lambda last=last: lab.status("moody")["health"]["status"] == last)
+        assert lab.told("moody", commit) == (words[last], last)
+
+
+def test_a_sync_that_changes_no_health_is_told_on_its_own_commit(lab: Lab) -> None:
+    commit = lab.host.put_files(REPOSITORY, BRANCH, mood("steady", "1"), "steady 1")
+    lab.deploy("steady")
+    lab.until("the first status", lambda: lab.told("steady", commit) == ("success", "Healthy"))
+    lab.feels("steady", "Degraded")
+    lab.until("the commit to say so", lambda: lab.told("steady", commit) == ("failure", "Degraded"))
+    began = lab.status("steady")["health"]["lastTransitionTime"]
+    for number in range(2, 5):
+        commit = lab.host.put_files(REPOSITORY, BRANCH, mood("steady", str(number)), f"steady {number}")
+        lab.until(f"the status of commit {number}", lambda commit=commit: lab.told("steady", commit) == ("failure", "Degraded"))
+    assert lab.status("steady")["health"]["lastTransitionTime"] == began
+
+
+def test_what_is_taken_away_is_unwell_no_more(lab: Lab) -> None:
+    commit = lab.host.put_files(REPOSITORY, BRANCH, mood("doomed", "1"), "doomed 1")
+    lab.deploy("doomed")
+    lab.until("the first status", lambda: lab.told("doomed", commit) == ("success", "Healthy"))
+    lab.feels("doomed", "Degraded")
+    lab.until("the commit to say so", lambda: lab.told("doomed", commit) == ("failure", "Degraded"))
+    assert lab.plane.kube.delete(API, "Application", "doomed", NAMESPACE, wait_seconds=SECONDS)
+    lab.until("the commit to say that it is gone", lambda: lab.told("doomed", commit) == ("success", "Deleted"))
+
+
+def test_an_application_of_another_project_is_told_of_to_nobody(lab: Lab) -> None:
+    other = project(f"{lab.host.url}/{REPOSITORY}.git")
+    other["metadata"]["name"] = "others"
+    lab.plane.kube.apply(other)
+    commit = lab.host.put_files(REPOSITORY, BRANCH, {**mood("foreign", "1"), **mood("own", "1")}, "two services")
+    elsewhere = application("foreign", f"{lab.host.url}/{REPOSITORY}.git")
+    elsewhere["spec"]["project"] = "others"
+    lab.plane.kube.apply(elsewhere)
+    lab.until("it to be synced", lambda: lab.settled("foreign", commit))
+    lab.deploy("own")
+    lab.until("the other one's status", lambda: lab.told("own", commit) == ("success", "Healthy"))
+    assert lab.told("foreign", commit) == ("", "")
 
 
 def test_a_change_by_hand_is_taken_back(lab: Lab) -> None:

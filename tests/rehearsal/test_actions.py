@@ -70,6 +70,26 @@ def test_inputs_reach_a_step_by_its_environment_alone(actions: Actions) -> None:
     assert run.summary == "# Done\n"
 
 
+def test_the_app_s_token_may_do_what_the_step_asks_for_and_no_more(actions: Actions) -> None:
+    ask = """
+import os, urllib3
+for path in ("pulls", "contents/README.md"):
+    url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}"
+    print(urllib3.request("GET", url, headers={"Authorization": f"Bearer {os.environ['TOKEN']}"}).status)
+"""
+    step = {"env": {"TOKEN": "${{ steps.app.outputs.token }}", "ASK": ask}, "run": 'python3 -c "$ASK"'}
+    for asked, codes in (
+        ({}, ["200", "200"]),
+        ({"permission-contents": "read"}, ["403", "200"]),
+        ({"permission-pull-requests": "write"}, ["200", "403"]),
+    ):
+        put(actions, "release", {"workflow_dispatch": None}, CHECKOUT, {**TOKEN, "with": {"client-id": "1", **asked}}, step)
+        assert actions.dispatch("release").log.split() == codes
+    put(actions, "release", {"workflow_dispatch": None}, {**TOKEN, "with": {"permission-statuses": "read"}})
+    with pytest.raises(WorkflowError, match="not granted to this installation"):
+        actions.dispatch("release")
+
+
 def test_the_app_s_token_is_real_and_the_clone_keeps_none(actions: Actions) -> None:
     step = {
         "env": {"GITHUB_TOKEN": "${{ steps.app.outputs.token }}", "SLUG": "${{ steps.app.outputs.app-slug }}"},

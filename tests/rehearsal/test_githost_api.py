@@ -578,3 +578,104 @@ def test_nothing_is_left_running_when_the_host_is_left(tmp_path: Path) -> None:
         it.call("GET", "/rate_limit")  # keeps its connection alive
         assert it.host.path(REPOSITORY).is_dir()
     assert set(threading.enumerate()) == before
+
+
+# Commit statuses
+
+REPORTER: Final = 104
+HISTORY: Final = """
+query History($ref: String!, $after: String) {
+  repository(owner: "example-org", name: "gitops") {
+    ref(qualifiedName: $ref) {
+      target {
+        ... on Commit {
+          history(first: 2, after: $after) {
+            pageInfo { hasNextPage endCursor }
+            nodes { oid status { contexts { context state description createdAt targetUrl creator { login } } } }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+def reporter(it: World, **permissions: str) -> str:
+    """A token of an App that may read contents, and what is named."""
+    it.host.add_app(
+        REPORTER,
+        "reporter",
+        key(str(REPORTER)).public_pem,
+        installation_id=REPORTER + 1000,
+        permissions={"contents": "read", **permissions},
+        repositories=[REPOSITORY],
+    )
+    return it.app_token(REPORTER)
+
+
+def test_the_newest_status_of_each_context_is_found_along_a_branchs_history(it: World) -> None:
+    token = reporter(it, statuses="write")
+    older = it.host.head(REPOSITORY, "dev")
+    newer = it.host.put_file(REPOSITORY, "dev", "x", b"1\n", "Change dev")
+    for number, (commit, state, context) in enumerate(
+        ((older, "success", "health a"), (newer, "pending", "health a"), (newer, "failure", "health a"), (newer, "success", "b"))
+    ):
+        it.now += 1
+        body = {"state": state, "context": context, "description": f"{number}", "target_url": "https://example.com/a"}
+        answer = it.repo("POST", f"/statuses/{commit}", token, body)
+        assert (answer.status, answer.body["state"], answer.body["context"]) == (201, state, context)
+    found = it.graphql(token, HISTORY, {"ref": "refs/heads/dev"})["data"]["repository"]["ref"]["target"]["history"]
+    assert [each["oid"] for each in found["nodes"]] == [newer, older]
+    assert found["pageInfo"]["hasNextPage"] is True
+    told = [[(one["context"], one["state"], one["description"]) for one in each["status"]["contexts"]] for each in found["nodes"]]
+    assert told == [[("b", "SUCCESS", "3"), ("health a", "FAILURE", "2")], [("health a", "SUCCESS", "0")]]
+    first, last = (found["nodes"][0]["status"]["contexts"][1], found["nodes"][1]["status"]["contexts"][0])
+    assert first["createdAt"] > last["createdAt"]
+    assert (first["targetUrl"], first["creator"]["login"]) == ("https://example.com/a", "reporter[bot]")
+    rest = it.graphql(token, HISTORY, {"ref": "refs/heads/dev", "after": found["pageInfo"]["endCursor"]})
+    assert [each["status"] for each in rest["data"]["repository"]["ref"]["target"]["history"]["nodes"]] == [None]
+
+
+def test_a_status_is_set_and_read_with_the_permission_for_it_alone(it: World) -> None:
+    head = it.host.head(REPOSITORY, "dev")
+    body = {"state": "success", "context": "health a"}
+    for permissions, status in (({}, 403), ({"statuses": "read"}, 403), ({"statuses": "write"}, 201)):
+        token = reporter(it, **permissions)
+        assert it.repo("POST", f"/statuses/{head}", token, body).status == status
+        told = it.graphql(token, HISTORY, {"ref": "refs/heads/dev"})
+        assert [each["type"] for each in told.get("errors", [])] == ([] if permissions else ["FORBIDDEN"] * 2)
+
+
+def test_a_client_that_takes_the_host_for_an_enterprise_server_asks_below_another_path(it: World) -> None:
+    token, head = reporter(it, statuses="write"), it.host.head(REPOSITORY, "dev")
+    answer = it.call("POST", f"/api/v3/repos/{REPOSITORY}/statuses/{head}", token, {"state": "success", "context": "a"})
+    assert answer.status == 201
+    assert it.host.requests[-1].operation == "/repos/<owner>/<name>/statuses/<oid>"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state": "healthy"}, "state is not included in the list"),
+        ({"context": "x" * 256}, "context is too long (maximum is 255 characters)"),
+        ({"description": "x" * 141}, "description is too long (maximum is 140 characters)"),
+        ({"target_url": ""}, "target_url must use http(s) scheme"),
+    ],
+)
+def test_a_status_that_github_would_refuse_is_refused(it: World, change: dict[str, str], said: str) -> None:
+    token, head = reporter(it, statuses="write"), it.host.head(REPOSITORY, "dev")
+    answer = it.repo("POST", f"/statuses/{head}", token, {"state": "success", "context": "a", **change})
+    assert (answer.status, [each["message"] for each in answer.body["errors"]]) == (422, [said])
+
+
+def test_a_status_of_a_commit_that_is_not_there_is_refused(it: World) -> None:
+    answer = it.repo("POST", f"/statuses/{'0' * 40}", reporter(it, statuses="write"), {"state": "success"})
+    assert (answer.status, answer.body["message"]) == (422, f"No commit found for SHA: {'0' * 40}")
+
+
+def test_a_context_has_a_thousand_statuses_on_one_commit_and_no_more(it: World) -> None:
+    token, head = reporter(it, statuses="write"), it.host.head(REPOSITORY, "dev")
+    answers = [it.repo("POST", f"/statuses/{head}", token, {"state": "success", "context": "a"}).status for _ in range(1001)]
+    assert answers == [201] * 1000 + [422]
+    assert it.repo("POST", f"/statuses/{head}", token, {"state": "success", "context": "b"}).status == 201

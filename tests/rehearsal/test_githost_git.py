@@ -131,6 +131,46 @@ def test_two_stars_cover_branches_at_any_depth_only_before_a_slash(it: World) ->
     assert pushed == {"hotfix/a": False, "hotfix/b/c": False, "topic/a": False, "topic/b/c": True}
 
 
+def test_a_tag_under_a_rule_is_made_once_and_neither_moved_nor_deleted(it: World) -> None:
+    rules = [{"type": "update"}, {"type": "deletion"}]
+    names = {"ref_name": {"include": ["refs/tags/release-*"], "exclude": []}}
+    it.host.add_ruleset(REPOSITORY, ruleset("tags", "", *rules) | {"target": "tag", "conditions": names})
+    copy = it.clone(it.host.add_user("alice"), "copy")
+
+    def push(*what: str) -> str:
+        done = it.git("push", "-q", "--force", "origin", *what, cwd=copy)
+        return done.stderr if done.returncode else ""
+
+    def tag(name: str) -> None:
+        assert it.git("tag", "--annotate", "--force", "--message=Release", name, cwd=copy).returncode == 0
+
+    for name in ("release-1", "note-1"):
+        tag(name)
+        assert push(name) == ""
+    it.change(copy, "notes.txt", "new")
+    for name in ("release-1", "note-1"):
+        tag(name)  # one commit further: no force is needed for it
+    refused = push("release-1")
+    assert "GH013: Repository rule violations found for refs/tags/release-1" in refused
+    assert "Cannot update this protected ref." in refused
+    assert "Cannot delete this tag" in push(":release-1")
+    assert (push("note-1"), push(":note-1")) == ("", "")
+    # A branch of such a name is none of its business.
+    assert (push("HEAD:refs/heads/release-1"), push(":refs/heads/release-1")) == ("", "")
+
+
+def test_a_tag_s_force_push_is_refused_where_only_that_is(it: World) -> None:
+    names = {"ref_name": {"include": ["~ALL"], "exclude": []}}
+    kept = ruleset("tags", "", {"type": "non_fast_forward"}) | {"target": "tag", "conditions": names}
+    it.host.add_ruleset(REPOSITORY, kept)
+    copy = it.clone(it.host.add_user("alice"), "copy")
+    for commit, refused in (("HEAD~1", False), ("HEAD", False), ("HEAD~1", True)):
+        assert it.git("tag", "--annotate", "--force", "--message=Release", "v1", commit, cwd=copy).returncode == 0
+        done = it.git("push", "--force", "origin", "v1", cwd=copy)
+        assert ("Cannot force-push to this tag" in done.stderr, done.returncode) == (refused, int(refused)), done.stderr
+    assert "forced update" in it.git("push", "--force", "origin", "HEAD~1:refs/heads/dev", cwd=copy).stderr
+
+
 def test_an_app_without_the_workflows_permission_brings_in_no_workflow(it: World) -> None:
     copy = it.clone(it.app_token(DEV_APP), "copy")
     it.change(copy, ".github/workflows/verify.yml", "on: push\n")
@@ -205,6 +245,7 @@ def test_the_default_branch_is_what_a_plain_clone_gets(it: World) -> None:
         ({"rules": [{"type": "deletion", "parameters": {"x": 1}}]}, "parameter of deletion is 'x'"),
         ({"bypass_actors": [{"actor_id": 1, "actor_type": "DeployKey"}]}, "actor_type is 'DeployKey'"),
         ({"enforcement": "on"}, "enforcement is 'on'"),
+        ({"target": "push"}, "target is 'push'"),
     ],
 )
 def test_a_rule_that_would_not_be_held_is_refused(it: World, wrong: dict[str, object], said: str) -> None:

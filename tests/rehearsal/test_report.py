@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rehearsal.progress import Progress, Step
+from rehearsal.progress import Page, Progress, Step
 from rehearsal.report import STAND_INS, Findings, write_report
 
 
@@ -71,7 +71,18 @@ def test_steps_that_run_side_by_side_each_keep_their_lines() -> None:
 
 
 def test_the_page_shows_steps_findings_and_all_that_no_emulator_does(tmp_path: Path) -> None:
-    step = Step(environment="prd", title="A <b>bold</b> step", produced="x", log=["a line"], details={"Body": "<script>"})
+    pull = Page(
+        title="Release <to> prd",
+        mark="#7",
+        state="Open",
+        by="promoter[bot]",
+        text="| a |\n| --- |\n| `b` |\n\n<script>\n",
+        target="master",
+        source="release/1",
+    )
+    note = Page(title="Release 1", mark="release-1", state="Release", by="bob", text="**what**")
+    details: dict[str, str | Page] = {"Body": "<script> | a |", "Pull request": pull, "Note": note}
+    step = Step(environment="prd", title="A <b>bold</b> step", produced="x", log=["a line"], details=details)
     findings = Findings(
         made={"prd": Counter({"aws:sqs/queue:Queue": 3})},
         imagined=[("eks:index:Cluster", 1, "no emulator runs it")],
@@ -86,5 +97,15 @@ def test_the_page_shows_steps_findings_and_all_that_no_emulator_does(tmp_path: P
     for part in ("a line", "eks:index:Cluster", "accessLogs", "no grant", "argocd-blue.example.com", "abc first", *STAND_INS):
         assert part.replace("'", "&#39;") in text, part
     assert "<script>" not in text
+    assert "<pre>&lt;script&gt; | a |</pre>" in text
+    for part in (
+        "<h4>Release &lt;to&gt; prd <span>#7</span></h4>",
+        "<b>promoter[bot]</b> wants to merge into <code>master</code> from <code>release/1</code>",
+        "<td><code>b</code></td>",
+        "<h4>Release 1 <span>release-1</span></h4>",
+        "<b>bob</b> released this",
+        "<strong>what</strong>",
+    ):
+        assert part in text, part
     assert "A &lt;b&gt;bold&lt;/b&gt; step" in text
     assert "it &lt;failed&gt;" in text

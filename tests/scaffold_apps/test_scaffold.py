@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs] — has none
 import pytest
 import yaml
+from slipway.podsecurity import refused
 
 from components.application import SERVICE_PORT
 from components.naming import SERVICE_NAME_LENGTH
@@ -144,51 +145,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pods(objects: Objects) -> dict[str, dict[str, Any]]:
     """Every pod template of a rendering, by the kind that makes pods of it."""
     return {kind: each["spec"]["template"] for kind, each in objects.items() if "template" in each.get("spec", {})}
-
-
-# Volume types of https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-ALLOWED_VOLUMES: Final = {
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-}
-
-
-def refused(pod: Mapping[str, Any]) -> Iterator[str]:
-    """What the restricted Pod Security standard refuses in a pod, control by control, and those of the baseline below it.
-
-    https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-    """
-    own = pod.get("securityContext", {})
-    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if key in pod)
-    yield from (f"securityContext.{key}" for key in ("sysctls", "seLinuxOptions", "windowsOptions") if key in own)
-    if own.get("supplementalGroups") and 0 in own["supplementalGroups"]:
-        yield "supplementalGroups"
-    for volume in pod.get("volumes", []):
-        if not (volume.keys() - {"name"}) <= ALLOWED_VOLUMES:
-            yield f"volume {volume}"
-    for container in [*pod["containers"], *pod.get("initContainers", []), *pod.get("ephemeralContainers", [])]:
-        # What a container does not say, its pod says for it.
-        its = {**{key: own[key] for key in ("runAsNonRoot", "runAsUser", "seccompProfile") if key in own}}
-        its |= container.get("securityContext", {})
-        capabilities = its.get("capabilities", {})
-        held = {
-            "runAsNonRoot": its.get("runAsNonRoot") is True,
-            "runAsUser": its.get("runAsUser") != 0,
-            "seccompProfile": its.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
-            "allowPrivilegeEscalation": its.get("allowPrivilegeEscalation") is False,
-            "capabilities.drop": "ALL" in capabilities.get("drop", []),
-            "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
-            "privileged": not its.get("privileged", False),
-            "procMount": "procMount" not in its,
-            "hostPort": not any(port.get("hostPort") for port in container.get("ports", [])),
-        }
-        yield from (f"{container['name']}: {key}" for key, fine in held.items() if not fine)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -1,11 +1,12 @@
 """A GitOps repository as the platform makes it, on the rehearsal's Git host, and everyone who works in it."""
 
 import io
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,14 +15,15 @@ from string import Template
 from typing import Any, Final
 from unittest import mock
 
-from slipway import main
+from slipway import layout, main
 
 from rehearsal.githost import GitHost
 from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, World, key, protect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCAFFOLD: Final = ROOT / "scaffold" / "repository"
-BRANCHES: Final = {"dev": "dev", "stg": "stg", "prd": "master"}
+PLATFORM: Final = layout.load(SCAFFOLD / ".github" / "slipway" / "platform.json")
+BRANCHES: Final = {name: each.branch for name, each in PLATFORM.environments.items()}
 
 _KUSTOMIZATION: Final = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
 
@@ -59,6 +61,9 @@ def service_files(service: str, number: int = 1) -> dict[str, str]:
         f"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {service}\nspec:\n  selector:\n    matchLabels:\n"
         f"      app: {service}\n  template:\n    metadata:\n      labels:\n        app: {service}\n    spec:\n      containers:\n"
         f"        - name: app\n          image: {service}\n"
+        # What restricted Pod Security asks for.
+        "          securityContext:\n            allowPrivilegeEscalation: false\n            capabilities: {drop: [ALL]}\n"
+        "            runAsNonRoot: true\n            seccompProfile: {type: RuntimeDefault}\n"
     )
     files = {
         f"{root}/base/deployment.yaml": deployment,
@@ -68,11 +73,10 @@ def service_files(service: str, number: int = 1) -> dict[str, str]:
     }
     for name in BRANCHES:
         components = "image, pin" if name == "dev" else "pin"
-        registry = "develop" if name == "dev" else "release"
         files[f"{root}/overlays/{name}/pin/kustomization.yaml"] = pin_text(service, name)
         files[f"{root}/overlays/{name}/kustomization.yaml"] = (
             f"{_KUSTOMIZATION}resources: [../../base]\ncomponents: [{components}]\nimages:\n  - name: {service}\n"
-            f"    newName: registry.example/{registry}/{service}\n"
+            f"    newName: {PLATFORM.environments[name].registry}/{service}\n"
         )
     return files
 
@@ -104,6 +108,8 @@ class Shop:
     alice: str
     bob: str
     numbers: int = field(default=0)
+    settings: Path = SCAFFOLD / ".github" / "slipway"
+    """Folder with platform.json and what else the scripts read beside it."""
 
     @property
     def host(self) -> GitHost:
@@ -118,6 +124,7 @@ class Shop:
         told = {"GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary)}
         out, err = io.StringIO(), io.StringIO()
         with (
+            mock.patch("slipway.main.HERE", self.settings),
             mock.patch("slipway.main.now", return_value=datetime.fromtimestamp(self.world.now + self.numbers, UTC)),
             mock.patch.dict(os.environ, self.environment(token) | told | environment, clear=True),
             redirect_stdout(out),
@@ -160,17 +167,33 @@ class Shop:
             "GITHUB_ACTOR": "alice",
         }
 
+    def platform(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Let platform.json say something else."""
+        data = json.loads((self.settings / "platform.json").read_text(encoding="utf-8"))
+        change(data)
+        self.settings = self.world.folder / "settings"
+        self.settings.mkdir(exist_ok=True)
+        (self.settings / "platform.json").write_text(json.dumps(data), encoding="utf-8")
+
     def verify(self, base: str, head: str) -> Ran:
         """Judge what a pull request from a branch or commit would bring."""
         return self.run("verify", f"--base={base}", f"--head={self.host.head(REPOSITORY, head) or head}")
 
     # What the writers and people do
 
-    def write(self, environment: str, **numbers: int) -> None:
-        """The writer's commit: one image file a service on its branch, in one commit, past that branch's rule."""
+    def write(self, environment: str, digests: Mapping[str, str] | None = None, **numbers: int) -> None:
+        """The writer's commit: one image file a service on its branch, in one commit, past that branch's rule.
+
+        Args:
+            environment: Whose branch.
+            digests: Digest by service, where it is not the number's own.
+            numbers: Number by service.
+        """
         app, place, own = (DEV_APP, "overlays/dev", "dev") if environment == "dev" else (STG_APP, "base", "")
         files = {
-            f"apps/{service}/{place}/image/kustomization.yaml": image_text(service, number, own).encode()
+            f"apps/{service}/{place}/image/kustomization.yaml": image_text(service, number, own)
+            .replace(digest(number), (digests or {}).get(service, digest(number)))
+            .encode()
             for service, number in numbers.items()
         }
         done = self.world.commit(self.world.app_token(app), environment, self.host.head(REPOSITORY, environment), files)
@@ -217,9 +240,9 @@ class Shop:
         done = self._git("ls-tree", "-r", "--name-only", branch, "--", f"apps/{service}")
         return done.splitlines()
 
-    def renders(self, environment: str, service: str) -> str:
-        """The image that Argo CD would run."""
-        with _checked_out(self, BRANCHES[environment]) as folder:
+    def renders(self, environment: str, service: str, branch: str = "") -> str:
+        """The image that Argo CD would run; with `branch` if it read another than the environment's."""
+        with _checked_out(self, branch or BRANCHES[environment]) as folder:
             done = subprocess.run(  # noqa: S603 — the arguments are the tests' own
                 [Path(sys.executable).parent / "kubectl", "kustomize", f"apps/{service}/overlays/{environment}"],
                 cwd=folder,
@@ -254,6 +277,13 @@ def _checked_out(shop: Shop, branch: str) -> Generator[Path]:
     yield folder
 
 
+def platform_of(text: str, folder: Path) -> layout.Platform:
+    """A platform.json as the workflows read it."""
+    place = folder / "platform.json"
+    place.write_text(text, encoding="utf-8")
+    return layout.load(place)
+
+
 def image(service: str, number: int) -> str:
     """What an overlay's image line ends in."""
     return f"{service}:{tag(number)}@{digest(number)}"
@@ -264,8 +294,10 @@ def shop(folder: Path, services: Sequence[str] = ("cart", "pay")) -> Generator[S
     """A repository with the scaffold and some services on all three branches, under the branches' rules."""
     now = time.time()
     (folder / "host").mkdir()
-    with GitHost(folder / "host", clock=lambda: now) as host:
+    made: list[World] = []
+    with GitHost(folder / "host", clock=lambda: made[0].now if made else now) as host:
         world = World(host=host, folder=folder, now=now)
+        made.append(world)
         host.create_repository(REPOSITORY, auto_init=True)
         files = {
             path.relative_to(SCAFFOLD).as_posix(): path.read_bytes()
@@ -277,7 +309,9 @@ def shop(folder: Path, services: Sequence[str] = ("cart", "pay")) -> Generator[S
         for branch in ("stg", "dev"):
             host.create_branch(REPOSITORY, branch, source="master")
         for app, name in ((DEV_APP, "writer-dev"), (STG_APP, "writer-stg"), (PROMOTER_APP, "promoter")):
-            permissions = {"contents": "write", **({"pull_requests": "write"} if app == PROMOTER_APP else {})}
+            permissions = {"contents": "write"}
+            if app == PROMOTER_APP:
+                permissions |= {"pull_requests": "write", "statuses": "read"}
             host.add_app(
                 app,
                 name,

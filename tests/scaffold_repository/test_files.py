@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from slipway.layout import Image, SlipwayError
 from slipway.render import BODY_LENGTH, body
 
 from functions.gitops_writer.manifests import read_pin, write_entry
-from tests.scaffold_repository.kit import SCAFFOLD, digest, pin_text, tag
+from tests.scaffold_repository.kit import ROOT, SCAFFOLD, digest, pin_text, tag
 
 SCRIPTS: Final = sorted((SCAFFOLD / ".github" / "slipway").glob("*.py"))
 WORKFLOWS: Final = sorted((SCAFFOLD / ".github" / "workflows").glob("*.yml"))
@@ -79,6 +80,17 @@ def test_a_platform_that_does_not_hold_together_is_refused(tmp_path: Path, chang
     place = tmp_path / "platform.json"
     place.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(SlipwayError, match=said):
+        layout.load(place)
+
+
+def test_two_environments_on_one_branch_are_refused(tmp_path: Path) -> None:
+    data = json.loads(PLATFORM.read_text(encoding="utf-8"))
+    data["environments"]["prd"]["branch"] = "stg"
+    place = tmp_path / "platform.json"
+    place.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(
+        SlipwayError, match=r"prd has branch 'stg', which stg reads: a branch of its own .* Give one of them another"
+    ):
         layout.load(place)
 
 
@@ -210,13 +222,33 @@ def test_no_words_of_others_end_the_code_that_they_stand_in(text: str) -> None:
 # Scripts
 
 
-def test_the_scripts_need_nothing_but_python() -> None:
+# What requirements.txt brings, and the module that needs it: loaded where it is needed, so that `promote` runs without.
+BEYOND_PYTHON: Final = {
+    "manifests.py": {"jsonschema", "kubernetes_validate", "yaml"},
+    "registry.py": {"boto3", "botocore"},
+}
+
+
+def test_the_scripts_need_nothing_but_python_and_two_of_them_what_is_locked() -> None:
     for script in SCRIPTS:
         for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                assert name.split(".")[0] in {*sys.stdlib_module_names, "slipway"}, (script.name, name)
+            beyond = {name.split(".")[0] for name in names} - {*sys.stdlib_module_names, "slipway"}
+            assert beyond <= BEYOND_PYTHON.get(script.name, set()), script.name
+    # In a Python that has none of it.
+    code = f"import sys; sys.path.insert(0, {str(SCAFFOLD / '.github')!r}); import slipway.main; print(slipway.main.HERE.name)"
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 — ours
+    assert done.stdout == "slipway\n", done.stderr
+
+
+def test_what_is_locked_is_what_is_tested() -> None:
+    locked, ours = (
+        dict(re.findall(r"^([\w.-]+)==([\w.]+) ", path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in (SCAFFOLD / ".github" / "slipway" / "requirements.txt", ROOT / "requirements-dev.txt")
+    )
+    assert locked.keys() >= {"boto3", "jsonschema", "kubernetes-validate", "pyyaml"}
+    assert {name: ours.get(name) for name in locked} == locked
 
 
 def test_no_environment_or_branch_is_named_in_the_scripts() -> None:
@@ -229,14 +261,14 @@ def test_no_environment_or_branch_is_named_in_the_scripts() -> None:
 
 def test_there_are_few_files_for_each_is_a_commit() -> None:
     files = [path for path in SCAFFOLD.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert len(files) <= 19
+    assert len(files) <= 25
 
 
 # Workflows
 
 
 def test_actions_are_pinned_by_commit_with_their_version_beside_it() -> None:
-    uses = [line for path in WORKFLOWS for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+    uses = [line for path in WORKFLOWS for line in path.read_text(encoding="utf-8").splitlines() if re.search(r"\buses:", line)]
     assert uses
     for line in uses:
         assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
@@ -258,12 +290,18 @@ def test_a_workflow_holds_few_permissions_and_does_nothing_but_call_the_scripts(
     assert found["permissions"] == {}
     assert found["concurrency"]["group"]
     (job,) = found["jobs"].values()
-    noting = {"contents": "write", "pull-requests": "read"}
-    assert job["permissions"] == (noting if path.stem == "released" else {"contents": "read"})
-    (run,) = [step["run"] for step in job["steps"] if "run" in step]
-    assert "${{" not in run
-    words = run.split()
-    assert words[:2] == ["python3", ".github/slipway/main.py"]
+    reading = {"contents": "read"}
+    looking = {**reading, "id-token": "write"}  # as whom images are looked up
+    expected = {"promote": reading, "released": {"contents": "write", "pull-requests": "read"}}.get(path.stem, looking)
+    assert job["permissions"] == expected
+    *before, run = [step["run"] for step in job["steps"] if "run" in step]
+    assert not any("${{" in each for each in (*before, run))
+    # Whoever looks images up needs more than Python: by hash, and no code of a package's runs at its installation.
+    assert [("--require-hashes" in each, "--only-binary :all:" in each) for each in before] == (
+        [(True, True)] if expected == looking else []
+    )
+    words = shlex.split(run.replace("\\\n", " "))
+    assert words[:2] == ["$RUNNER_TEMP/tools/bin/python" if before else "python3", ".github/slipway/main.py"]
     # With --help the parser accepts the command; unknown options it would refuse before.
     options = [word.split("=")[0] for word in words[3:]]
     known = subprocess.run(  # noqa: S603 — our own file

@@ -10,7 +10,7 @@ from slipway.github import GitHub
 from slipway.gitrepo import Repo
 
 from tests.rehearsal.githost_kit import REPOSITORY, STG_APP
-from tests.scaffold_repository.kit import Shop, digest, image, image_text, pin_text, shop, tag
+from tests.scaffold_repository.kit import PLATFORM, Shop, digest, image, image_text, pin_text, shop, tag
 
 PIN = "apps/cart/overlays/prd/pin/kustomization.yaml"
 
@@ -43,7 +43,7 @@ def test_a_release_brings_the_very_images_that_stg_ran(it: Shop) -> None:
     assert f"| `pay` | `{tag(1)}` | `{tag(3)}` | [compare](" in pull["body"]
     whole = f"- `cart`: `{tag(2)}@{digest(2)}`\n- `pay`: `{tag(3)}@{digest(3)}`"
     assert f"<details><summary>Digests</summary>\n\n{whole}\n\n</details>" in pull["body"]
-    assert f"+      - image: registry.example/release/{image('pay', 3)}" in pull["body"]
+    assert f"+      - image: {PLATFORM.environments['prd'].registry}/{image('pay', 3)}" in pull["body"]
     it.merge(pull["number"])
     assert it.renders("prd", "cart") == it.renders("stg", "cart") == image("cart", 2)
     assert it.renders("prd", "pay") == image("pay", 3)

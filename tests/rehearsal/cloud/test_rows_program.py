@@ -133,7 +133,8 @@ def test_its_controllers_serve_it(up: Up) -> None:
     assert {each.fault for each in cluster.controllers.values()} == {""}
     assert cluster.argocd is not None
     assert {*cluster.bindings.values()} == {""}
-    assert len(cluster.kube.list("v1", "Secret", "argocd")) == 2
+    made = {each["metadata"]["name"] for each in cluster.kube.list("v1", "Secret", "argocd")}
+    assert made == {"argocd-notifications-secret", "slipway-gitops-repository", "slipway-webhook"}
 
 
 def test_all_of_it_goes_in_the_reverse_order(up: Up) -> None:

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from slipway import health
 from slipway.changes import Move, moves, row, sections, shown
 from slipway.github import GitHub, Pull
 from slipway.gitrepo import Repo
 from slipway.images import State, states, untried
 from slipway.layout import Environment, Platform, SlipwayError, Step, services_of
+from slipway.registry import Registries, Wanted, refuse_missing
 from slipway.render import body, counted, differences, touched
 
 MERGE: Final = "Merge it with a merge commit: squashed, it would conflict with the next one."
 # docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands: a step's summary holds 1 MiB.
 _SUMMARY_LENGTH: Final = 1_000_000
+_NOT_LOOKED_UP: Final = "> Whether its images are in the registry was not looked up: see `gitops.id` in Slipway's settings."
 _SHORT: Final = 12
 _NAMED: Final = 3
 # Stages of a path in Git's index: 1 the common ancestor's, 2 ours, 3 theirs.
@@ -34,6 +37,7 @@ class Desk:
         repo: The clone, fetched.
         github: The API.
         reader: The API with a token that may read the applications' repositories, where there is one.
+        registries: Where images are looked up; None looks none up.
         now: For names of branches.
         actor: Who asked, on GitHub; "" when nobody in particular.
         run_url: Address of the workflow run, or "".
@@ -43,6 +47,7 @@ class Desk:
     repo: Repo
     github: GitHub
     reader: GitHub
+    registries: Registries | None
     now: datetime
     actor: str = ""
     run_url: str = ""
@@ -118,6 +123,30 @@ def _refuse_mixed(repo: Repo, platform: Platform, tree: str, sides: tuple[str, s
             "service, as other services' do, by a pull request into the branch that the change comes from; then run again."
         )
         raise SlipwayError(msg)
+
+
+def is_release(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
+    """Whether a commit, merged into another, is what the step's source was, or a removal's resolution by the workflow."""
+    return was_tip(repo, step, head) or is_resolution(repo, platform, step, base=base, head=head)
+
+
+def was_tip(repo: Repo, step: Step, head: str) -> bool:
+    """Whether a commit was once what the step's source is."""
+    return repo.in_history(head, repo.tip(step.source.branch))
+
+
+def is_resolution(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
+    """Whether the head is a merge that the release workflow makes. It is made again to see: whoever pushed it does not count."""
+    parents = repo.parents(head)
+    if len(parents) != 2:  # noqa: PLR2004 — a merge of two
+        return False
+    ours, theirs = parents
+    if not (repo.in_history(ours, base) and was_tip(repo, step, theirs)):
+        return False
+    try:
+        return combine(repo, platform, ours, theirs).tree == repo.tree(head)
+    except SlipwayError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +248,7 @@ def _promotion(desk: Desk, change: _Change) -> tuple[str, str, Mapping[str, str]
     ]
     intro = [
         f"Brings `{step.source.branch}` at {change.source} to `{step.target.branch}`.",
-        f"The promote workflow keeps this one pull request up to date with what people change on `{step.source.branch}`;",
-        f"images of {step.source.name} do not move it. {MERGE}",
+        f"The promote workflow keeps up with what people change on `{step.source.branch}`; images do not move it. {MERGE}",
         "",
         *table(f"| service | | rendered for {step.target.name} |", rows),
         *_elsewhere(change),
@@ -228,8 +256,14 @@ def _promotion(desk: Desk, change: _Change) -> tuple[str, str, Mapping[str, str]
     return title, "\n".join(intro) + "\n", diffs
 
 
-def release(desk: Desk, step: Step) -> Outcome:
-    """Offer what one environment runs to the next, as it stands now: merging the pull request is the release."""
+def release(desk: Desk, step: Step, *, unhealthy: bool = False) -> Outcome:
+    """Offer what one environment runs to the next, as it stands now: merging the pull request is the release.
+
+    Args:
+        desk: What to work with.
+        step: From where to where.
+        unhealthy: Also services that are known not to be Healthy where they come from.
+    """
     prefix = "release/"
     change = _change(desk, step)
     if not change.paths:
@@ -242,7 +276,8 @@ def release(desk: Desk, step: Step) -> Outcome:
         if _brings_the_same(desk, change, pull):
             return Outcome(what="unchanged", text=f"#{pull.number} holds it already: {pull.url}", branch=pull.head, pull=pull)
     _refuse_untried(desk, change)
-    title, intro, folded, diffs = _release(desk, change, pulls)
+    _refuse_missing(desk, change)
+    title, intro, folded, diffs = _release(desk, change, pulls, unhealthy=unhealthy)
     text = body(intro, diffs, folded, whole_at=desk.run_url)
     branch = f"{prefix}{desk.now:%Y%m%dT%H%M%SZ}"
     desk.repo.push(_pinned(desk, change), branch, expected=None)
@@ -278,18 +313,74 @@ def _refuse_untried(desk: Desk, change: _Change) -> None:
     raise SlipwayError("\n".join(lines))
 
 
-def _release(desk: Desk, change: _Change, others: Sequence[Pull]) -> tuple[str, str, Mapping[str, str], Mapping[str, str]]:
+def _refuse_missing(desk: Desk, change: _Change) -> None:
+    """Stop a release of what the registry does not have, beneath a pin too: it shows when the pin is lifted.
+
+    Raises:
+        SlipwayError: there is such an image; or the registry cannot be asked.
+    """
+    if desk.registries is None:
+        return
+    target = change.step.target
+    found = states(desk.repo, change.combined.tree, target, services_of(change.paths))
+    wanted = [
+        Wanted(environment=target, service=service, image=image)
+        for service, state in found.items()
+        for image in dict.fromkeys((state.running, state.newest))
+        if image
+    ]
+    refuse_missing(desk.registries.missing(wanted))
+
+
+def _health(desk: Desk, change: _Change, services: Sequence[str], *, unhealthy: bool) -> list[str]:
+    """What the body says of services' health in the source, of those that a release changes and keeps.
+
+    Raises:
+        SlipwayError: one is known not to be Healthy, and that is not asked for; it says which, and the ways out.
+    """
+    source = change.step.source
+    tips = desk.repo.tips(change.source, health.COMMITS) if services else []
+    found = health.read(desk.github, tips, source.name, services)
+    if found.unwell and not unhealthy:
+        lines = [f"{len({each.service for each in found.unwell})} services are known not to be Healthy in {source.name}:"]
+        lines += [f"  {each.service}: {each.shown}" for each in found.unwell]
+        lines.append(
+            f"Only what is Healthy there, or of which nothing is known, is allowed. Mend it in {source.name}, and run again once "
+            "Argo CD says Healthy. Or release it as it is: run the workflow again with unhealthy (--unhealthy); the pull request "
+            "then names each. What is said of a cluster that is gone is taken back by hand: see README.md."
+        )
+        raise SlipwayError("\n".join(lines))
+    as_asked = f"as @{desk.actor} asked" if desk.actor else "as asked"
+    lines = [
+        f"\n> **`{each.service}` is not Healthy in {source.name}** ({each.markdown}). It is released all the same, {as_asked}."
+        for each in found.unwell
+    ]
+    unknown = [f"`{service}`" for service in services if service not in found.reports]
+    if found.told and unknown:
+        lines.append(
+            f"\nOf {len(services)} services, the health of {len(unknown)} in {source.name} is not known: {named(unknown)}."
+        )
+    return lines
+
+
+def _release(
+    desk: Desk, change: _Change, others: Sequence[Pull], *, unhealthy: bool
+) -> tuple[str, str, Mapping[str, str], Mapping[str, str]]:
     """Title, introduction, folded parts and diffs of a release."""
     step = change.step
     before, after, diffs = _effect(desk, change)
     changed = services_of(change.paths)
+    kept = [each for each in sorted({*changed, *filter(diffs.get, diffs)}) if after[each].present]
+    told = _health(desk, change, kept, unhealthy=unhealthy)
     title = f"Release to {step.target.name}: {named(changed) or 'shared files'}"
     found = moves(before, after, sorted({*changed, *diffs}), desk.platform.applications, desk.reader)
     rows = [f"{row(service, move)} {counted(diffs.get(service, ''))} |" for service, move in found.items()]
     intro = [
         f"Brings `{step.source.branch}` at {change.source} to `{step.target.branch}`. Merging it is the release.",
         f"Later builds do not move it: for them, run the release workflow again. {MERGE}",
+        *([] if desk.registries else ["", _NOT_LOOKED_UP]),
         *(f"\n> **Another release is open**: #{pull.number}. Close the one that is not meant." for pull in others),
+        *told,
         *_warnings(desk, change),
         "",
         *table(f"| service | {step.target.name} now | after | commits | digest | | rendered for {step.target.name} |", rows),

@@ -1,9 +1,10 @@
-"""The few requests to GitHub's REST API that the workflows need (docs.github.com/en/rest: pulls, releases, commits)."""
+"""The few requests to GitHub's API that the workflows need (docs.github.com/en/rest: pulls, releases, commits; and /graphql)."""
 
 import json
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -68,6 +69,23 @@ class Compared:
 
     total: int
     commits: tuple[Commit, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A commit status, the newest of its context.
+
+    Attributes:
+        context: Its name.
+        state: `success`, `failure`, `error` or `pending`.
+        description: Text beside it, or "".
+        created: When it was set, as in 2026-01-02T03:04:05Z: such times sort as text.
+    """
+
+    context: str
+    state: str
+    description: str
+    created: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +177,40 @@ class GitHub:
         asked = {"tag_name": tag, "name": name[:TITLE_LENGTH], "body": body}
         return str(cast("dict[str, Any]", self._ask("POST", "/releases", asked))["html_url"])
 
+    def statuses(self, commits: Sequence[str]) -> list[list[Status]]:
+        """The statuses of commits, at most `PAGE` of them, by one request; none of a commit that GitHub does not have.
+
+        https://docs.github.com/en/graphql/reference/objects#commit
+        """
+        asked = "... on Commit { status { contexts { context state description createdAt } } }"
+        wanted = " ".join(f'c{number}: object(oid: "{commit}") {{ {asked} }}' for number, commit in enumerate(commits))
+        query = f"query Statuses($owner: String!, $name: String!) {{ repository(owner: $owner, name: $name) {{ {wanted} }} }}"
+        owner, _, name = self.repository.partition("/")
+        # GitHub Enterprise Server has /api/graphql beside /api/v3: docs.github.com, Forming calls with GraphQL.
+        url = f"{self.api.rstrip('/').removesuffix('/v3')}/graphql"
+        body = {"query": query, "variables": {"owner": owner, "name": name}}
+        got = cast("dict[str, Any]", self._send("POST", url, "/graphql", body))
+        if errors := cast("list[dict[str, Any]]", got.get("errors") or []):
+            said = "; ".join(dict.fromkeys(str(each.get("message", each)) for each in errors))
+            msg = (
+                f"GitHub does not tell the statuses of commits: {said}. The token needs commit statuses, read, on this "
+                "repository: check the App's permissions."
+            )
+            raise SlipwayError(msg)
+        found = cast("dict[str, Any]", got["data"]["repository"])
+        return [
+            [
+                Status(
+                    context=str(each["context"]),
+                    state=str(each["state"]).lower(),
+                    description=str(each["description"] or ""),
+                    created=str(each["createdAt"]),
+                )
+                for each in ((found[f"c{number}"] or {}).get("status") or {}).get("contexts", [])
+            ]
+            for number in range(len(commits))
+        ]
+
     def compared(self, repository: str, old: str, new: str, *, most: int) -> Compared | None:
         """The commits of another repository between two of its commits; None where they cannot be had: they are a courtesy.
 
@@ -177,7 +229,9 @@ class GitHub:
         return Compared(total=int(got["total_commits"]), commits=tuple(commits))
 
     def _ask(self, method: str, path: str, body: object = None, *, repository: str = "") -> object:
-        url = f"{self.api}/repos/{repository or self.repository}{path}"
+        return self._send(method, f"{self.api}/repos/{repository or self.repository}{path}", path, body)
+
+    def _send(self, method: str, url: str, path: str, body: object) -> object:
         if not url.startswith(("https://", "http://")):
             msg = f"GITHUB_API_URL is {self.api!r}: an address that begins with https:// is allowed. Correct it."
             raise SlipwayError(msg)

@@ -132,6 +132,10 @@ class Repo:
         """When a commit was made, in seconds since 1970."""
         return int(self.run("show", "--no-patch", "--format=%ct", commit))
 
+    def tips(self, tip: str, most: int) -> list[str]:
+        """What a branch has been that ends in `tip`, newest first: its first-parent line."""
+        return self.run("rev-list", "--first-parent", f"--max-count={most}", tip).split()
+
     def in_history(self, commit: str, tip: str) -> bool:
         """Whether a commit was once the tip of the branch: its first-parent line, not what was merged into it."""
         return commit in self.run("rev-list", "--first-parent", tip).split()
@@ -272,7 +276,10 @@ class Repo:
         there = {line.split("\t")[1]: line.split("\t")[0] for line in self.run("ls-remote", "origin", f"{ref}*").splitlines()}
         if ref in there:
             if (held := there.get(f"{ref}^{{}}", there[ref])) != commit:
-                msg = f"tag {name} lies on {held}: {commit} is allowed. See who made it, delete it if it is wrong, and run again."
+                msg = (
+                    f"tag {name} lies on {held}: {commit} is allowed. See who made it. If it is wrong, an administrator of this "
+                    "repository disables the ruleset of release tags, deletes it, and enables the ruleset. Then run again."
+                )
                 raise SlipwayError(msg)
             return False
         if self._dry_run:

@@ -60,12 +60,18 @@ class Environment:
         branch: The branch that Argo CD reads there.
         image_place: Folder, below a service's, of the image file that it renders.
         image_branch: The one branch on which that file is written.
+        track: The track whose images it runs.
+        registry: Address of what holds them, one repository for each service below it; "" where platform.json does not say.
+        kubernetes: Minor versions of its clusters, such as 1.34; none where platform.json does not say.
     """
 
     name: str
     branch: str
     image_place: str
     image_branch: str
+    track: str = ""
+    registry: str = ""
+    kubernetes: tuple[str, ...] = ()
 
     def overlay(self, service: str) -> str:
         """Folder that is rendered."""
@@ -78,6 +84,11 @@ class Environment:
     def pin_file(self, service: str) -> str:
         """Machine-written file with the pin."""
         return f"{self.overlay(service)}/pin/{_FILE}"
+
+    def image(self, service: str, image: "Image | None") -> str:
+        """What a container's `image` reads; without tag and digest before the first image."""
+        address = f"{self.registry}/{service}"
+        return f"{address}:{image.tag}@{image.digest}" if image else address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +139,14 @@ class Platform:
         promotions: From an environment that renders its own image file to the one where releases are tried.
         releases: From there to every environment that runs the same images.
         applications: Where the services' own repositories are; None where platform.json does not say.
+        forbidden: Kinds, as `group/Kind` or a core `Kind`, that Argo CD's project refuses in every environment.
     """
 
     environments: Mapping[str, Environment]
     promotions: tuple[Step, ...]
     releases: tuple[Step, ...]
     applications: Applications | None = None
+    forbidden: frozenset[str] = frozenset()
 
     def environment(self, name: str) -> Environment:
         """An environment by name.
@@ -195,16 +208,19 @@ def load(path: Path) -> Platform:
 
     The ways between environments follow from it. One track writes `base`; where it is written, releases are tried. From
     every other track's branch a promotion leads there, and from there a release to every environment of the same track.
-    `applications` says where the services' own repositories are, for links; without it there are none.
+    `applications` says where the services' own repositories are, for links; without it there are none. An environment's
+    `kubernetes`, a track's `registry`, and `forbidden` say what `verify` holds manifests against.
 
     Raises:
-        SlipwayError: it names an environment that is not there, leaves one without track, or has no or two tracks in base.
+        SlipwayError: it names an environment that is not there, leaves one without track or two on one branch, or has no or two
+            tracks in base.
     """
     given = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-    branches = {str(name): str(each["branch"]) for name, each in given["environments"].items()}
-    tracks = cast("list[dict[str, Any]]", list(given["tracks"].values()))
+    described = cast("dict[str, dict[str, Any]]", given["environments"])
+    branches = {str(name): str(each["branch"]) for name, each in described.items()}
+    tracks = cast("dict[str, dict[str, Any]]", given["tracks"])
     environments: dict[str, Environment] = {}
-    for track in tracks:
+    for track_name, track in tracks.items():
         for name in track["environments"]:
             if name not in branches or name in environments:
                 known = ", ".join(branches)
@@ -212,12 +228,26 @@ def load(path: Path) -> Platform:
                 raise SlipwayError(msg)
             place = f"overlays/{track['overlay']}/image" if track["overlay"] else "base/image"
             environments[name] = Environment(
-                name=name, branch=branches[name], image_place=place, image_branch=str(track["branch"])
+                name=name,
+                branch=branches[name],
+                image_place=place,
+                image_branch=str(track["branch"]),
+                track=track_name,
+                registry=str(track.get("registry", "")).rstrip("/"),
+                kubernetes=tuple(map(str, described[name].get("kubernetes", ()))),
             )
     if missing := branches.keys() - environments.keys():
         msg = f"{path.name}: no track runs in {', '.join(sorted(missing))}: exactly one must. Add it to a track's environments."
         raise SlipwayError(msg)
-    if sum(not track["overlay"] for track in tracks) != 1:
+    readers: dict[str, str] = {}
+    for name, branch in branches.items():
+        if readers.setdefault(branch, name) != name:
+            msg = (
+                f"{path.name}: {name} has branch {branch!r}, which {readers[branch]} reads: a branch of its own for each "
+                "environment is allowed. Give one of them another."
+            )
+            raise SlipwayError(msg)
+    if sum(not track["overlay"] for track in tracks.values()) != 1:
         msg = f"{path.name}: of {len(tracks)} tracks exactly one must have overlay null: base belongs to it. Correct the others."
         raise SlipwayError(msg)
     ordered = {name: environments[name] for name in branches}
@@ -234,6 +264,7 @@ def load(path: Path) -> Platform:
         promotions=tuple(Step(source=each, target=tried) for each in first),
         releases=tuple(Step(source=tried, target=each) for each in in_base if each.branch != tried.branch),
         applications=_applications(given.get("applications")),
+        forbidden=frozenset(map(str, given.get("forbidden", ()))),
     )
 
 

@@ -17,9 +17,10 @@ HERE = Path(__file__).resolve().parent
 # The folder is run, not installed: its parent is put where Python looks, so that the modules are those of a package.
 sys.path.insert(0, str(HERE.parent))
 
-from slipway import flows, layout, pins, released, verify  # noqa: E402 — see above
+from slipway import flows, layout, pins, released  # noqa: E402 — see above
 from slipway.github import GitHub  # noqa: E402 — see above
 from slipway.gitrepo import Repo  # noqa: E402 — see above
+from slipway.registry import READERS, Registries  # noqa: E402 — see above
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         step = commands.add_parser(name, help=what)
         step.add_argument("--from", dest="source", default="", help="environment (default: every one that leads on)")
         step.add_argument("--to", dest="target", default="", help="environment (default: every one that it leads to)")
+        if name == "release":
+            unhealthy = step.add_argument("--unhealthy", nargs="?", const="true", default="false", choices=["true", "false"])
+            unhealthy.help = "also what Argo CD says is not Healthy where it comes from"
     for name, what in (("pin", "hold services at an image"), ("unpin", "let them run what was written last")):
         pin = commands.add_parser(name, help=what)
         pin.add_argument("--environment", required=True)
@@ -68,8 +72,9 @@ def _run(asked: argparse.Namespace) -> int:
     platform = layout.load(HERE / "platform.json")
     repo = Repo(asked.clone, token=os.environ.get("GITHUB_TOKEN", ""), dry_run=asked.dry_run)
     repo.fetch()
+    registries = Registries.here()
     if asked.command == "verify":
-        return _verify(verify.verify(repo, platform, base=asked.base, head=asked.head))
+        return _verify(repo, platform, registries, base=asked.base, head=asked.head)
     github = GitHub(
         api=os.environ.get("GITHUB_API_URL", "https://api.github.com"),
         repository=_needed("GITHUB_REPOSITORY", "owner/name of this repository"),
@@ -81,6 +86,7 @@ def _run(asked: argparse.Namespace) -> int:
         repo=repo,
         github=github,
         reader=replace(github, token=os.environ.get("APPLICATIONS_TOKEN") or github.token),
+        registries=registries,
         now=now(),
         actor=os.environ.get("GITHUB_ACTOR", ""),
         run_url=_run_url(),
@@ -94,10 +100,15 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _outcomes(desk: flows.Desk, asked: argparse.Namespace) -> list[flows.Outcome]:
+    ways = {"promote": desk.platform.promotions, "release": desk.platform.releases, "released": desk.platform.releases}
+    if asked.command in ways and not ways[asked.command]:
+        what = "promotion" if asked.command == "promote" else "release"
+        said = f"nothing to do: no {what} leads from one environment of platform.json to another"
+        return [flows.Outcome(what="skipped", text=said)]
     if asked.command == "promote":
         return [flows.promote(desk, step) for step in _steps(desk.platform.promotions, asked)]
     if asked.command == "release":
-        return [flows.release(desk, step) for step in _steps(desk.platform.releases, asked)]
+        return [flows.release(desk, step, unhealthy=asked.unhealthy == "true") for step in _steps(desk.platform.releases, asked)]
     if asked.command == "released":
         return [released.released(desk, step, asked.commit) for step in _leading_to(desk, asked.commit)]
     listed = " ".join(asked.service).replace(",", " ").split()
@@ -133,8 +144,20 @@ def _leading_to(desk: flows.Desk, commit: str) -> list[layout.Step]:
     return found
 
 
-def _verify(found: verify.Verified) -> int:
-    print(f"services touched: {', '.join(found.services) or 'none'}; overlays rendered: {found.overlays}")
+def _verify(repo: Repo, platform: layout.Platform, registries: Registries | None, *, base: str, head: str) -> int:
+    try:
+        from slipway import manifests, verify  # noqa: PLC0415 — only they need more than Python
+    except ModuleNotFoundError as error:
+        msg = (
+            f"{error.name} is not installed: verify needs what .github/slipway/requirements.txt names. Install it: "
+            "python3 -m pip install --require-hashes -r .github/slipway/requirements.txt"
+        )
+        raise layout.SlipwayError(msg) from None
+    definitions = manifests.Definitions.read(HERE / manifests.CRDS)
+    rules = verify.Rules(platform=platform, definitions=definitions, registries=registries)
+    found = verify.verify(repo, rules, base=base, head=head)
+    looked = f"images looked up: {found.images}" if registries else f"images not looked up: {READERS} is not set"
+    print(f"services touched: {', '.join(found.services) or 'none'}; overlays rendered: {found.overlays}\n{looked}")
     for finding in found.findings:
         _say_error(f"{finding.path}: {finding.text}" if finding.path else finding.text, path=finding.path)
     return 1 if found.findings else 0

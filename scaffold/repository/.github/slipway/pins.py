@@ -9,6 +9,7 @@ from slipway.flows import MERGE, Desk, Outcome, summary, table
 from slipway.gitrepo import StalePushError
 from slipway.images import State, allowed, previous, states, untried
 from slipway.layout import Environment, Image, SlipwayError, cleaned_reason, lifted, pinned, services_of
+from slipway.registry import Wanted, refuse_missing
 from slipway.render import body, counted, differences
 
 PREVIOUS: Final = "previous"
@@ -40,12 +41,15 @@ def pin(desk: Desk, request: Request, *, to: str) -> Outcome:
     """Hold services at an image: a tag, or `previous`, the newest that each ran there before what it runs now.
 
     Raises:
-        SlipwayError: a service is not there, or may not be pinned to that image.
+        SlipwayError: a service is not there, or may not be pinned to that image, or the registry does not have it.
     """
     request = replace(request, reason=cleaned_reason(request.reason))
 
     def edit(now: Mapping[str, State], texts: Mapping[str, str]) -> dict[str, str]:
         images = _chosen(desk, request, now, to)
+        if desk.registries:
+            wanted = [Wanted(environment=request.environment, service=service, image=image) for service, image in images.items()]
+            refuse_missing(desk.registries.missing(wanted))
         return {service: pinned(text, service, images[service], request.reason) for service, text in texts.items()}
 
     return _write(desk, request, "Pin", edit)

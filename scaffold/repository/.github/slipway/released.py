@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from slipway.changes import moves, row, sections
-from slipway.flows import Desk, Outcome, between, named, table
+from slipway.flows import Desk, Outcome, between, is_release, named, table
 from slipway.github import Merged
 from slipway.images import states
 from slipway.layout import Step, services_of
 from slipway.render import body
-from slipway.verify import is_release
 
 _SHORT: Final = 12
 _PARENTS: Final = 2

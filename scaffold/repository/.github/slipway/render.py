@@ -27,7 +27,7 @@ class Rendered:
 
 
 # Each process lives for a moment and many run at once: one processor for each, and no collection of what ends with it anyway,
-# up to a bound. A third of the time goes with it. https://go.dev/doc/gc-guide
+# up to a bound. A third of the time goes with it. (Go: A Guide to the Garbage Collector.)
 _GO: Final = {"GOMAXPROCS": "1", "GOGC": "off", "GOMEMLIMIT": "512MiB"}
 
 

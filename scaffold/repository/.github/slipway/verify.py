@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.flows import combine
+from slipway import manifests
+from slipway.flows import combine, is_resolution, was_tip
 from slipway.gitrepo import Repo, Version
-from slipway.images import allowed, untried
+from slipway.images import State, allowed, states, untried
 from slipway.layout import Environment, Platform, SlipwayError, Step, image_in, is_pin_file, names_nothing, services_of
+from slipway.registry import Registries, Wanted
 from slipway.render import exported, render, touched
 
 
@@ -24,6 +26,7 @@ class Verified:
 
     services: Sequence[str]
     overlays: int
+    images: int
     findings: Sequence[Finding]
 
 
@@ -40,18 +43,34 @@ class _Request:
     changed: Mapping[str, str]
 
 
-def verify(repo: Repo, platform: Platform, *, base: str, head: str) -> Verified:
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What pull requests are held against.
+
+    Attributes:
+        platform: The platform.
+        definitions: Custom resources that manifests may hold.
+        registries: Where images are looked up; None looks none up.
+    """
+
+    platform: Platform
+    definitions: manifests.Definitions
+    registries: Registries | None = None
+
+
+def verify(repo: Repo, rules: Rules, *, base: str, head: str) -> Verified:
     """Judge what the base would be after the merge.
 
     Args:
         repo: The clone, fetched.
-        platform: The platform.
+        rules: What it is held against.
         base: Branch that the pull request goes to.
         head: Its head commit.
 
     Raises:
         SlipwayError: the two cannot be merged.
     """
+    platform, registries = rules.platform, rules.registries
     repo.ensure(head)
     tip = repo.tip(base)
     combined = combine(repo, platform, tip, head)
@@ -71,29 +90,66 @@ def verify(repo: Repo, platform: Platform, *, base: str, head: str) -> Verified:
         changed=repo.changed(before, combined.tree),
     )
     services = services_of(repo.paths(combined.tree, "apps"))
-    overlays, findings = _renderings(request, services)
+    reached = {
+        (environment.name, service): environment.overlay(service)
+        for environment in platform.environments.values()
+        for service in touched(platform, request.changed, services, environment)
+    }
+    # What an environment runs is written on its own branch: on the others its files lag behind.
+    now = {
+        name: states(repo, request.tree, environment, [service for place, service in reached if place == name])
+        for name, environment in platform.environments.items()
+        if environment.branch == base
+    }
+    findings = _renderings(request, reached, now, rules.definitions)
     findings += _machine_written(request)
     for step in platform.releases:
         if step.target.branch == base:
             said = {each.path for each in findings}
             findings += _origin(request, step)
             findings += [each for each in _untried(request, step) if each.path not in said]
-    return Verified(services=services_of(request.changed), overlays=overlays, findings=findings)
+    wanted = _wanted(request, now) if registries else []
+    findings += _missing(registries, wanted) if registries else []
+    return Verified(services=services_of(request.changed), overlays=len(reached), images=len(wanted), findings=findings)
 
 
-def _renderings(request: _Request, services: Sequence[str]) -> tuple[int, list[Finding]]:
-    """Every overlay of every service that the change can reach."""
-    overlays = [
-        environment.overlay(service)
-        for environment in request.platform.environments.values()
-        for service in touched(request.platform, request.changed, services, environment)
-    ]
+def _renderings(
+    request: _Request,
+    reached: Mapping[tuple[str, str], str],
+    now: Mapping[str, Mapping[str, State]],
+    definitions: manifests.Definitions,
+) -> list[Finding]:
+    """Every overlay that the change can reach: that it renders, and that the clusters would take what it renders to."""
     with exported(request.repo, request.tree) as folder:
-        found = render(folder, overlays)
-    return len(overlays), [
-        Finding(path=f"{overlay}/kustomization.yaml", text=f"does not render: {each.fault}")
-        for overlay, each in found.items()
-        if each.fault
+        found = render(folder, reached.values())
+    rendered = {place: found[overlay] for place, overlay in reached.items()}
+    held = manifests.faults(
+        request.platform, definitions, {place: each.text for place, each in rendered.items() if each.text}, now
+    )
+    return [
+        Finding(path=f"{reached[place]}/kustomization.yaml", text=text)
+        for place, each in rendered.items()
+        for text in ([f"does not render: {each.fault}"] if each.fault else held.get(place, []))
+    ]
+
+
+def _wanted(request: _Request, now: Mapping[str, Mapping[str, State]]) -> list[Wanted]:
+    """The images that the change lets run."""
+    return [
+        Wanted(environment=request.platform.environments[name], service=service, image=state.running)
+        for name, found in now.items()
+        for service, state in found.items()
+        if state.running
+    ]
+
+
+def _missing(registries: Registries, wanted: Sequence[Wanted]) -> list[Finding]:
+    return [
+        Finding(
+            path=f"{each.environment.overlay(each.service)}/kustomization.yaml",
+            text=f"runs {each.image.tag}, but {fault}: only an image that is there is allowed. Build it again, or pin another.",
+        )
+        for each, fault in registries.missing(wanted).items()
     ]
 
 
@@ -150,12 +206,12 @@ def _pin_fault(request: _Request, service: str, environment: Environment, text: 
 def _origin(request: _Request, step: Step) -> list[Finding]:
     """A release brings what its source has been, or lets removals win in it; all else there is a pin."""
     repo, platform = request.repo, request.platform
-    if _was_tip(repo, step, request.head):
+    if was_tip(repo, step, request.head):
         return []
     pins = [platform.pin_of(path) for path in request.changed]
     if pins and all(pin and pin[1] == step.target for pin in pins):
         return []
-    if _is_resolution(repo, platform, step, base=request.base, head=request.head):
+    if is_resolution(repo, platform, step, base=request.base, head=request.head):
         return []
     text = (
         f"head {request.head} was never the tip of {step.source.branch}: into {request.branch} may come what that branch was, a "
@@ -177,26 +233,3 @@ def _untried(request: _Request, step: Step) -> list[Finding]:
         )
         for service, image in found.items()
     ]
-
-
-def is_release(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
-    """Whether a commit, merged into another, is what the step's source was, or a removal's resolution by the workflow."""
-    return _was_tip(repo, step, head) or _is_resolution(repo, platform, step, base=base, head=head)
-
-
-def _was_tip(repo: Repo, step: Step, head: str) -> bool:
-    return repo.in_history(head, repo.tip(step.source.branch))
-
-
-def _is_resolution(repo: Repo, platform: Platform, step: Step, *, base: str, head: str) -> bool:
-    """Whether the head is a merge that the release workflow makes. It is made again to see: whoever pushed it does not count."""
-    parents = repo.parents(head)
-    if len(parents) != 2:  # noqa: PLR2004 — a merge of two
-        return False
-    ours, theirs = parents
-    if not (repo.in_history(ours, base) and _was_tip(repo, step, theirs)):
-        return False
-    try:
-        return combine(repo, platform, ours, theirs).tree == repo.tree(head)
-    except SlipwayError:
-        return False
