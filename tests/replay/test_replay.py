@@ -282,6 +282,14 @@ def process(*arguments: str, address: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **keys})  # noqa: S603 — our own module
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A process that is started here hears SIGINT, also where these tests run in a shell's background, which ignores it."""
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, was)
+
+
 def end(dev: Account, *arguments: str, moments: Mapping[tuple[str, int], Callable[[subprocess.Popen[bytes]], object]]) -> int:
     """Run it as a process to which something happens between calls' effects and their answers; how it ended."""
     processes: list[subprocess.Popen[bytes]] = []
