@@ -40,13 +40,13 @@ DEFINITION = {
                                 "type": "object",
                                 "required": ["size"],
                                 "properties": {
-                                    "size": {"type": "integer"},
+                                    "size": {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
                                     "parts": {
                                         "type": "array",
                                         "items": {"type": "object", "properties": {"name": {"type": "string"}}},
                                     },
                                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                                    "perhaps": {"type": "string", "nullable": True},
+                                    "perhaps": {"type": "string", "nullable": True, "enum": ["yes"]},
                                 },
                             }
                         },
@@ -123,7 +123,9 @@ def test_a_container_of_others_may_stand_beside(it: Shop) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"size": 3, "parts": [{"name": "a"}], "free": {"any": 1}, "perhaps": None}, ""),
+        ({"size": 1, "parts": [{"name": "a"}], "free": {"any": 1}, "perhaps": None}, ""),
+        ({"size": 0}, "Widget/more: spec.size: 0 is less than or equal to the minimum of 0"),
+        ({"size": 3, "perhaps": "no"}, "Widget/more: spec.perhaps: 'no' is not one of"),
         ({"size": "3"}, "Widget/more: spec.size: '3' is not of type 'integer'"),
         ({}, "'size' is a required property"),
         ({"size": 3, "sise": 3}, "('sise' was unexpected)"),

@@ -84,9 +84,10 @@ class Definitions:
 
 
 def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema, refusing what it does not name: the API server drops such fields in silence.
+    """OpenAPI's schema as JSON Schema, refusing what it does not name: the API server drops such fields in silence.
 
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#field-pruning
+    https://spec.openapis.org/oas/v3.0.3#schema-object: its `nullable`, and bounds that a boolean makes exclusive
     """
     made: dict[str, Any] = dict(schema)
     if properties := made.get("properties"):
@@ -98,6 +99,11 @@ def _closed(schema: Mapping[str, Any]) -> dict[str, Any]:
             made[key] = _closed(made[key])
     if made.pop("nullable", False) and "type" in made:
         made["type"] = [made["type"], "null"]
+        if "enum" in made:
+            made["enum"] = [*made["enum"], None]
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if made.pop(exclusive, False):
+            made[exclusive] = made.pop(bound)
     return made
 
 
