@@ -112,10 +112,13 @@ def test_what_the_clusters_would_refuse_is_refused(it: Shop, change: dict[str, s
     assert all(line.startswith("apps/cart/overlays/") for line in done.err.splitlines())
 
 
-def test_a_container_of_others_may_stand_beside(it: Shop) -> None:
+@pytest.mark.parametrize(
+    "image", ["public.ecr.aws/others/proxy:1", "public.ecr.aws/others/cart:1", f"{PLATFORM.environments['dev'].registry}/proxy:1"]
+)
+def test_a_container_of_others_may_stand_beside(it: Shop, image: str) -> None:
     text = service_files("cart")[DEPLOYMENT]
     container = text[text.index("        - name: app") :]
-    more = container.replace("name: app", "name: proxy").replace("image: cart", "image: public.ecr.aws/others/proxy:1")
+    more = container.replace("name: app", "name: proxy").replace("image: cart", f"image: {image}")
     it.change("topic", {DEPLOYMENT: text + more}, base="dev")
     assert it.verify("dev", "topic").code == 0
 

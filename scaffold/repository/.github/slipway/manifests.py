@@ -200,8 +200,13 @@ def _image_faults(
     images = {str(each.get("image", "")) for given in objects for pod in pods(given) for each in containers(pod)}
     if state is None:
         images = {_repository(each) for each in images}
-    host = address.partition("/")[0].partition(".")[2]  # of any account
-    wrong = [each for each in sorted(images - {wanted}) if _repository(each) == service or (host and f".{host}/" in each)]
+    # Without an address, or from another account or track: the name is the service's. Others' containers may stand beside.
+    host = address.partition("/")[0].partition(".")[2]
+    wrong = sorted(
+        each
+        for each in images - {wanted}
+        if (path := _repository(each)) == service or (f".{host}/" in path and path.endswith(f"/{service}"))
+    )
     if wrong:
         yield f"image is {wrong[0]!r}: {wanted!r} is allowed (platform.json and the machine-written files). Correct `images`."
     elif wanted not in images and images:
