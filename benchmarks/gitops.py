@@ -30,6 +30,7 @@ import urllib3
 from rich.console import Console
 from rich.table import Table
 
+from components.gitops import PLATFORM_FILE, SCAFFOLD, scaffold_files
 from functions.gitops_writer import scaffold
 from functions.gitops_writer.catalogue import Service
 from functions.gitops_writer.manifests import write_entry
@@ -44,8 +45,7 @@ COMMITS_PER_SERVICE: Final = 25
 LIMIT_SECONDS: Final = 60.0
 LIMITED: Final = ("promotion", "verify")
 _REPOSITORY: Final = "example-org/gitops"
-_REPOSITORY_FILES: Final = ROOT / "scaffold" / "repository"
-_PLATFORM: Final = json.loads((_REPOSITORY_FILES / ".github" / "slipway" / "platform.json").read_text(encoding="utf-8"))
+_PLATFORM: Final = json.loads((SCAFFOLD / PLATFORM_FILE).read_text(encoding="utf-8"))
 _ENVIRONMENTS: Final = tuple(_PLATFORM["environments"])
 _LAYOUT: Final = Layout(root="apps/{service}", own_overlay="dev")
 # Of a hundred commits: so many by dev's writer, so many by stg's; the rest are people's, promotions and releases.
@@ -79,11 +79,7 @@ class History:
 
     def begin(self) -> None:
         """The scaffold and all services, on all branches."""
-        files = {
-            path.relative_to(_REPOSITORY_FILES).as_posix(): path.read_text(encoding="utf-8")
-            for path in sorted(_REPOSITORY_FILES.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
-        }
+        files = dict(scaffold_files(SCAFFOLD))
         files[_SHARED] = _SHARED_TEXT % 0
         for service in self.services:
             files |= _files(service)
