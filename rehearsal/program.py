@@ -35,6 +35,16 @@ from pulumi.runtime.stack import run_pulumi_func
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROJECT: Final = "slipway"
+PLATFORM: Final = "SLIPWAY_PLATFORM"
+"""Environment variable with the folder of the stack files and services.py, where it is not the repository's root."""
+
+
+def platform_folder() -> Path:
+    """Return the folder of the stack files and services.py: the repository's root, or what `SLIPWAY_PLATFORM` names.
+
+    The library's tests name a platform of their own (tests/example), so that a team's settings never decide them.
+    """
+    return Path(os.environ.get(PLATFORM) or ROOT).resolve()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,15 +200,15 @@ class ProgramError(Exception):
         self.registered = registered
 
 
-def stack_config(stack: str, overrides: Mapping[str, object] | None = None, *, root: Path = ROOT) -> dict[str, str]:
+def stack_config(stack: str, overrides: Mapping[str, object] | None = None, *, folder: Path | None = None) -> dict[str, str]:
     """A stack's configuration as the engine hands it to a program: plain strings, structures as JSON.
 
     Args:
         stack: Name of the stack; its file is `Pulumi.<stack>.yaml`.
         overrides: Full keys (`slipway:clusters`) to other values; None removes the key.
-        root: Folder of the stack files.
+        folder: Folder of the stack files; `platform_folder()` unless given.
     """
-    given = yaml.safe_load((root / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
+    given = yaml.safe_load(((folder or platform_folder()) / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
     merged: dict[str, object] = {**given, **(overrides or {})}
     return {
         key: value if isinstance(value, str) else json.dumps(value, default=str)
@@ -214,27 +224,33 @@ def evaluate(  # noqa: PLR0913 — each is one way in which a caller's evaluatio
     catalogue: Callable[[Any], None] | None = None,
     preview: bool = False,
     world: World | None = None,
-    root: Path = ROOT,
+    folder: Path | None = None,
 ) -> Program:
     """Run the whole program for `stack`.
 
     Args:
-        stack: `dev`, `stg` or `prd`, or any stack that `root` has a file for.
+        stack: `dev`, `stg` or `prd`, or any stack that the folder has a file for.
         config: Overrides of the stack file, see `stack_config`.
         catalogue: Stands in for `services.services`, to add or leave out services.
         preview: Whether outputs of resources are unknown, as in a first `pulumi preview`.
         world: Who answers registrations; `Imagined` unless given.
-        root: Folder of the program.
+        folder: Folder of the stack files and of services.py; `platform_folder()` unless given.
 
     Raises:
         ProgramError: the program raised.
     """
+    place = folder or platform_folder()
 
     def run() -> None:
-        with _services(catalogue):
-            runpy.run_path(str(root / "__main__.py"), run_name="__main__")
+        with _services(catalogue or read_services(place)):
+            runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-    return _evaluate(run, stack, stack_config(stack, config, root=root), preview=preview, world=world)
+    return _evaluate(run, stack, stack_config(stack, config, folder=place), preview=preview, world=world)
+
+
+def read_services(folder: Path) -> Callable[[Any], None]:
+    """Return the function `services` of a platform's services.py."""
+    return cast("Callable[[Any], None]", runpy.run_path(str(folder / "services.py"), run_name="services")["services"])
 
 
 def evaluate_component(
@@ -714,11 +730,8 @@ def _no_collection() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _services(catalogue: Callable[[Any], None] | None) -> Generator[None]:
-    """Let `from services import services` find `catalogue` instead of the file."""
-    if catalogue is None:
-        yield
-        return
+def _services(catalogue: Callable[[Any], None]) -> Generator[None]:
+    """Let `from services import services` find `catalogue`."""
     stand_in = types.ModuleType("services")
     vars(stand_in)["services"] = catalogue
     before = sys.modules.get("services")
@@ -743,5 +756,7 @@ __all__ = [
     "World",
     "evaluate",
     "evaluate_component",
+    "platform_folder",
+    "read_services",
     "stack_config",
 ]

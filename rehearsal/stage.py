@@ -122,7 +122,7 @@ class Stage:
     def __enter__(self) -> Self:
         """Start every part, with nothing declared yet."""
         # The SDK takes seconds to import: while the emulators start.
-        imports = threading.Thread(target=importlib.import_module, args=("services",), name="imports")
+        imports = threading.Thread(target=importlib.import_module, args=("components.service",), name="imports")
         imports.start()
         with ExitStack() as stack:
             stack.callback(imports.join)

@@ -1,6 +1,7 @@
 """Shared by all tests: the three programs, each evaluated once a process."""
 
 import gc
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 # Imports of the SDK and of hypothesis stand inside functions: the process that only hands tests out needs neither.
 
 STACKS = ("dev", "stg", "prd")
+EXAMPLE: Final = Path(__file__).parent / "example"
+"""The platform that the library's tests are about: its stack files and services.py. No team edits it."""
+
+# Before anything evaluates a program, and for the processes that tests start.
+os.environ["SLIPWAY_PLATFORM"] = str(EXAMPLE)
 
 
 def pytest_collection() -> None:
@@ -60,7 +66,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def programs() -> "Mapping[str, Program]":
-    """What each stack declares, as the stack files stand."""
+    """What each stack of the example declares."""
     from rehearsal.program import evaluate  # noqa: PLC0415 — see above
 
     return {stack: evaluate(stack) for stack in STACKS}

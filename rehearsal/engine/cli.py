@@ -19,10 +19,11 @@ from typing import Any, Final
 import yaml
 
 from rehearsal.engine.plugins import path_with
-from rehearsal.program import ROOT, Call, Declared, Program
+from rehearsal.program import ROOT, Call, Declared, Program, platform_folder
 
 # What a program reads of the project; the rest of a checkout is of no interest to it.
-_PARTS: Final = ("Pulumi.yaml", "__main__.py", "services.py", "components", "scaffold", "dist")
+_PARTS: Final = ("__main__.py", "components", "scaffold", "dist")
+_PLATFORM_PARTS: Final = ("Pulumi.yaml", "services.py")
 _LIMIT_SECONDS: Final = 300
 _SAME: Final = frozenset({"same", "read", "refresh"})
 
@@ -122,11 +123,11 @@ class Engine:
         return self.folder / "projects" / stack
 
     def copy_project(self, source: Path = ROOT) -> None:
-        """Take the program of a checkout, for every stack."""
+        """Take the program of a checkout and the services of the platform, for every stack."""
         for project in map(self.project, self.accounts):
             project.mkdir(parents=True)
-            for name in _PARTS:
-                found = source / name
+            for found in (*(source / name for name in _PARTS), *(platform_folder() / name for name in _PLATFORM_PARTS)):
+                name = found.name
                 if found.is_dir():
                     shutil.copytree(found, project / name, ignore=shutil.ignore_patterns("__pycache__"))
                 elif found.is_file():
@@ -136,7 +137,8 @@ class Engine:
         """Write a stack's file: as in the checkout, but for some keys; None removes one."""
         path = self.project(stack) / f"Pulumi.{stack}.yaml"
         kept: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")).get("config", {})
+        given = (platform_folder() / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")
+        config: dict[str, Any] = yaml.safe_load(given).get("config", {})
         for key, value in overrides.items():
             if value is None:
                 config.pop(key, None)

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto import mock_aws
 
-from bootstrap.bootstrap import ROOT, STATE_KEY_ALIAS, key_statements, main, read_settings, same_policy
+from bootstrap.bootstrap import STATE_KEY_ALIAS, key_statements, main, read_settings, same_policy
+from tests.conftest import EXAMPLE
 
 ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
 READS = ("Describe", "Get", "Head", "List")
@@ -55,7 +56,7 @@ class Account:
             self._clients[service] = self._session.client(service, region_name=region_name)
         return self._clients[service]
 
-    def run(self, *arguments: str, stack: str = "dev", root: Path = ROOT) -> int:
+    def run(self, *arguments: str, stack: str = "dev", root: Path = EXAMPLE) -> int:
         """Run bootstrap as its command line does."""
         self.calls.clear()
         return main(["--stack", stack, *arguments], session=self, root=root)
@@ -128,7 +129,7 @@ def test_the_state_is_versioned_encrypted_closed_and_over_tls_only(dev: Account)
 
 
 def test_the_preview_role_and_no_other_decrypts_state_by_the_keys_own_policy() -> None:
-    root, preview = key_statements(read_settings("dev"))
+    root, preview = key_statements(read_settings("dev", EXAMPLE))
     assert root["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
     assert "kms:PutKeyPolicy" in root["Action"]
     assert preview["Action"] == ["kms:Decrypt"]
@@ -207,7 +208,7 @@ def test_a_key_goes_from_its_file_into_its_secret_and_nowhere_else(
 
 
 def test_the_uis_client_secret_is_put_without_its_line_end(dev: Account, tmp_path: Path) -> None:
-    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     ui = "  slipway:argocd:\n    ui:\n      clientId: Iv1.0123\n      teams: {platform: admin}\n"
     (tmp_path / "Pulumi.dev.yaml").write_text(whole + ui, encoding="utf-8")
     (tmp_path / "secret").write_text("0123abcd\n", encoding="utf-8")
@@ -271,7 +272,7 @@ def test_a_stack_without_a_file_is_refused_with_those_that_have_one(dev: Account
 def test_a_wrong_setting_is_refused_as_the_program_refuses_it(
     dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     (tmp_path / "Pulumi.dev.yaml").write_text(whole.replace("weight: 100", "weight: 90"), encoding="utf-8")
     assert dev.run(root=tmp_path) == 1
     assert "must sum to 100 (now 90)" in capsys.readouterr().err

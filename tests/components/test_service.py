@@ -8,10 +8,9 @@ from typing import Any
 from components.platform import Platform
 from components.service import Service, ServiceArgs
 from functions.gitops_writer.catalogue import parse
-from rehearsal.program import Declared, Program, evaluate, stack_config
-from services import services
+from rehearsal.program import Declared, Program, evaluate, read_services, stack_config
 from tests.components.test_settings import changed
-from tests.conftest import STACKS
+from tests.conftest import EXAMPLE, STACKS
 
 # What one service with a host is, over the three stacks.
 EXACTLY = {
@@ -52,7 +51,7 @@ def counted(programs: Mapping[str, Program], service: str) -> Counter[str]:
 
 def with_one_more(name: str = "basket", **arguments: Any) -> Callable[[Platform], None]:  # noqa: ANN401 — ServiceArgs'
     def catalogue(platform: Platform) -> None:
-        services(platform)
+        read_services(EXAMPLE)(platform)
         given: dict[str, Any] = {"repository": name, "port": 8080, **arguments}
         Service(name, ServiceArgs(platform=platform, **given))
 

@@ -31,6 +31,7 @@ from components.image_hook import HANDLER, RUNTIME
 from functions.gitops_writer.core import Message, Outcome, Reason
 from functions.gitops_writer.queues import Queue
 from replay.replay import DONE, INTERRUPTED, LEFT, QUEUES, REFUSED, Held, Letter, Source, main
+from tests.conftest import EXAMPLE
 
 ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
 SWEEP = '{"slipway": "sweep"}'
@@ -127,7 +128,7 @@ class Account:
         finally:
             events.unregister(event, do)
 
-    def run(self, *arguments: str, stack: str | None = None, root: Path = ROOT) -> int:
+    def run(self, *arguments: str, stack: str | None = None, root: Path = EXAMPLE) -> int:
         """Run replay as its command line does."""
         self.calls.clear()
         return main(["--stack", stack or self.stack, *arguments], session=self, root=root, wait_seconds=0)
@@ -587,7 +588,7 @@ def test_a_failure_without_an_event_is_left_where_it_is(dev: Account, capsys: py
 def test_every_track_of_a_stack_is_shown_and_each_message_goes_to_its_own(
     dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     (tmp_path / "Pulumi.dev.yaml").write_text(whole.replace("host: stg", "host: dev"), encoding="utf-8")
     release = account("dev", "release")
     release.make()
@@ -668,7 +669,7 @@ def test_a_message_without_an_event_is_refused_when_it_is_named(dev: Account, ca
 def test_wrong_settings_are_told_line_by_line_as_the_program_tells_them(
     dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     wrong = whole.replace("days: 14", "days: 0").replace("architecture: arm64", "architecture: riscv")
     (tmp_path / "Pulumi.dev.yaml").write_text(wrong, encoding="utf-8")
     assert dev.run(root=tmp_path) == REFUSED

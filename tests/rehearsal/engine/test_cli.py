@@ -12,6 +12,7 @@ import yaml
 
 from rehearsal.engine import cli
 from rehearsal.engine.cli import Engine, EngineError, Running
+from tests.conftest import EXAMPLE
 
 # Reads beside itself what it is to do, by its verb.
 PULUMI: Final = """#!{python} -ISE
@@ -176,7 +177,7 @@ def test_a_run_can_be_killed_while_it_is_under_way(engine: Engine, told: Told) -
 
 
 def test_a_stacks_file_is_the_checkouts_but_for_what_is_set_or_taken_out(engine: Engine) -> None:
-    ours = yaml.safe_load((cli.ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))["config"]
+    ours = yaml.safe_load((EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8"))["config"]
     path = engine.project("dev") / "Pulumi.dev.yaml"
     path.write_text("encryptionsalt: v1:kept\nconfig: {old: 1}\n", encoding="utf-8")
     engine.configure("dev", {"slipway:colour": "blue", next(iter(ours)): None})
@@ -193,7 +194,7 @@ def test_a_program_is_copied_without_what_python_leaves_in_it(engine: Engine, tm
     engine.project("dev").rmdir()
     engine.copy_project(source)
     copied = {each.relative_to(engine.project("dev")).as_posix() for each in engine.project("dev").rglob("*") if each.is_file()}
-    assert copied == {"components/a.py", "__main__.py"}
+    assert copied == {"components/a.py", "__main__.py", "Pulumi.yaml", "services.py"}
 
 
 def test_a_state_is_handed_back_as_declared_with_its_secrets_shown(engine: Engine, told: Told) -> None:
