@@ -63,6 +63,7 @@ class Declaration:
         health_path: Path that answers 200 when the service can take traffic.
         priority: Listener priority; None derives it from the name.
         smoke_test: Whether its image brings a test that Argo CD runs after each sync.
+        protect_repository: Whether its application repository gets rules.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Declaration:
     health_path: str
     priority: int | None = None
     smoke_test: bool = False
+    protect_repository: bool = True
 
     @property
     def public(self) -> bool:
@@ -140,6 +142,11 @@ class Catalogue:
     def repositories(self) -> Mapping[str, str]:
         """The application repository by service, where its name is not the service's."""
         return {name: each.repository for name, each in self.services.items() if each.repository != name}
+
+    @property
+    def protected_repositories(self) -> list[str]:
+        """The application repositories that get rules, sorted."""
+        return sorted({each.repository for each in self.services.values() if each.protect_repository})
 
     @property
     def _public(self) -> list[Declaration]:

@@ -37,7 +37,9 @@ class ServiceArgs:
         priority: Listener priority; follows from the name unless given.
         permissions: What its pods may do in AWS, as statements of `components.iam`; nothing unless given.
         smoke_test: Whether its image brings `/smoke-test`, which Argo CD runs after each sync. Counts when its directory is made.
-        protect_repository: Whether the branches that are built take reviewed pull requests only.
+        protect_repository: Whether the branches whose images reach production take reviewed pull requests only. Without it,
+            whoever can push there decides what runs in production: every developer, and each account whose CodeConnections
+            connection can write to the repository, dev's too.
     """
 
     platform: Platform
@@ -52,7 +54,7 @@ class ServiceArgs:
     priority: int | None = None
     permissions: Sequence[iam.Statement] = ()
     smoke_test: bool = False
-    protect_repository: bool = False
+    protect_repository: bool = True
 
 
 class Service(pulumi.ComponentResource):
@@ -145,12 +147,12 @@ class Service(pulumi.ComponentResource):
         return registry
 
     def _rule(self, declaration: Declaration, platform: Platform) -> None:
-        """Rules for the branches that are built; the rest of the repository is its owners'.
+        """Rules for the branches whose images reach production; the rest of the repository is its owners'.
 
         Declared by the stack that owns the GitOps repository: no other one's credentials can loosen what guards production.
         https://docs.github.com/en/rest/repos/rules#create-a-repository-ruleset
         """
-        branches = sorted({track.application_branch for track in platform.settings.tracks.values()})
+        branches = platform.settings.guarded_branches
         github.RepositoryRuleset(
             declaration.name,
             # Several services may come from one repository, where a ruleset's name is taken once.
@@ -201,4 +203,5 @@ def _declaration(name: str, args: ServiceArgs) -> Declaration:
         health_path=args.health_path,
         priority=args.priority,
         smoke_test=args.smoke_test,
+        protect_repository=args.protect_repository,
     )

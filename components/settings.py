@@ -7,7 +7,7 @@ wrong, what was given, what is allowed and how to mend it, before any resource i
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Annotated, Any, Final, Self
@@ -435,6 +435,21 @@ class Settings(_Model):
     def gitops_url(self) -> str:
         """Where Argo CD clones the GitOps repository from."""
         return f"{self.gitops.git_url}/{self.gitops_repository}.git"
+
+    @property
+    def guarded_branches(self) -> Sequence[str]:
+        """Branches of the application repositories whose images reach production, sorted.
+
+        Production is every environment whose GitOps branch no writer commits to: what runs there came by a reviewed release.
+        A platform without one has all its built branches guarded.
+        """
+        written = {track.gitops_branch for track in self.tracks.values()}
+        reaching = {
+            track.application_branch
+            for track in self.tracks.values()
+            if any(self.environments[each].gitops_branch not in written for each in track.environments)
+        }
+        return sorted(reaching or {track.application_branch for track in self.tracks.values()})
 
     @property
     def weights(self) -> Mapping[str, int]:

@@ -212,8 +212,8 @@ def test_the_owning_stack_alone_rules_a_protected_repository_s_branches_and_decl
     programs: Mapping[str, Program],
 ) -> None:
     for stack in STACKS:
-        program = evaluate(stack, catalogue=with_one_more(protect_repository=True))
-        known = {each.urn for each in evaluate(stack, catalogue=with_one_more()).resources}
+        program = evaluate(stack, catalogue=with_one_more())
+        known = {each.urn for each in evaluate(stack, catalogue=with_one_more(protect_repository=False)).resources}
         more = [each for each in program.resources if each.urn not in known]
         assert [each.type for each in more] == (["github:index/repositoryRuleset:RepositoryRuleset"] if stack == "prd" else [])
         assert programs[stack].urns().keys() <= known
@@ -226,7 +226,7 @@ def test_the_owning_stack_alone_rules_a_protected_repository_s_branches_and_decl
             "repository": "basket",
             "target": "branch",
             "enforcement": "active",
-            "conditions": {"refName": {"includes": ["refs/heads/develop", "refs/heads/master"], "excludes": []}},
+            "conditions": {"refName": {"includes": ["refs/heads/master"], "excludes": []}},
             "rules": {
                 "deletion": True,
                 "nonFastForward": True,
@@ -239,17 +239,17 @@ def test_the_owning_stack_alone_rules_a_protected_repository_s_branches_and_decl
         }
 
 
-def test_a_protected_repository_s_branches_are_those_that_the_tracks_build() -> None:
+def test_a_protected_repository_s_branches_are_those_whose_images_reach_production() -> None:
     tracks = changed("slipway:tracks", "release.applicationBranch", "main", "prd")
-    program = evaluate("prd", config=tracks, catalogue=with_one_more(protect_repository=True))
+    program = evaluate("prd", config=tracks, catalogue=with_one_more())
     ruleset = program.one("RepositoryRuleset", "basket")
-    assert ruleset.inputs["conditions"]["refName"]["includes"] == ["refs/heads/develop", "refs/heads/main"]
+    assert ruleset.inputs["conditions"]["refName"]["includes"] == ["refs/heads/main"]
 
 
 def test_services_of_one_repository_may_both_protect_it() -> None:
     def both(platform: Platform) -> None:
         for name in ("shop", "work"):
-            Service(name, ServiceArgs(platform=platform, repository="shop", port=8080, protect_repository=True))
+            Service(name, ServiceArgs(platform=platform, repository="shop", port=8080))
 
     rulesets = [each for each in evaluate("prd", catalogue=both).of("RepositoryRuleset") if each.inputs["repository"] == "shop"]
     # A repository takes a ruleset's name once.
