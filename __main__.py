@@ -3,18 +3,19 @@
 from components.argocd import ArgoCD, ArgoCDArgs, ArgoCDUi, ArgoCDUiArgs
 from components.ci_access import CiAccess, CiAccessArgs
 from components.cluster import Cluster, ClusterArgs
-from components.edge import Edge, EdgeArgs
+from components.edge import Edge, EdgeArgs, find_zone
 from components.gitops import GitOps, GitOpsArgs
 from components.image_hook import AlarmChat, AlarmChatArgs, ImageHook, ImageHookArgs
 from components.network import Network, NetworkArgs
 from components.pipeline import Builds, BuildsArgs
-from components.platform import Platform, read_catalogue
+from components.platform import Platform, load_services, read_catalogue
 from components.settings import load
-from services import services
 
 # Everything that can be refused is refused here, before the first resource.
 settings = load()
+services = load_services()
 catalogue = read_catalogue(services, settings)
+zone = find_zone(settings)
 
 here, stack = settings.environment, settings.stack
 edge: Edge | None = None
@@ -26,9 +27,9 @@ place = access.place
 if settings.owns_gitops:
     GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch, repositories=catalogue.repositories))
 
-if settings.network is not None:  # a tooling stack has none, and no clusters
+if settings.network is not None and zone is not None:  # a tooling stack has none, and no clusters
     network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, settings=settings.network, **place))
-    edge = Edge(stack, EdgeArgs(environment=stack, account=here.account, region=here.region, zone=here.zone, network=network))
+    edge = Edge(stack, EdgeArgs(environment=stack, account=here.account, region=here.region, zone=zone, network=network))
     for colour, wanted in settings.clusters.items():
         cluster = Cluster(
             colour,

@@ -8,7 +8,7 @@ from pathlib import Path
 from bootstrap.bootstrap import ROOT, BootstrapError, read_settings
 from components.catalogue import CatalogueError
 from components.deployer import scopes
-from components.platform import Platform, read_catalogue
+from components.platform import Platform, load_services, read_catalogue
 from components.settings import SettingsError
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None, *, services: Callable[[Platform
     parser.add_argument("--stack", required=True, help="stack that is deployed: dev, stg, prd")
     asked = parser.parse_args(arguments)
     try:
-        found = scopes(settings := read_settings(asked.stack, root), read_catalogue(services or _services(), settings))
+        found = scopes(settings := read_settings(asked.stack, root), read_catalogue(services or load_services(), settings))
     except (BootstrapError, SettingsError, CatalogueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -26,12 +26,6 @@ def main(arguments: Sequence[str] | None = None, *, services: Callable[[Platform
     for name, level in found.permissions.items():
         sys.stdout.write(f"{name.replace('_', '-')}={level}\n")
     return 0
-
-
-def _services() -> Callable[[Platform], None]:
-    from services import services  # noqa: PLC0415 — a file of the platform's, read only when it is asked for
-
-    return services
 
 
 if __name__ == "__main__":

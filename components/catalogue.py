@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pulumi
 
-from components import naming
+from components import arguments, naming
 from components.settings import Settings
 
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
@@ -203,6 +203,19 @@ class Catalogue:
                 f"{len(self.services)} services on {len(self.settings.hosted_tracks)} tracks need {watched} event rules: an "
                 f"event bus holds {RULES_PER_EVENT_BUS}. Host the tracks in different stacks, or ask AWS for a higher quota"
             )
+
+
+def check_arguments(name: object, given: Mapping[str, object]) -> None:
+    """Make sure that every argument of a `Service` call has the type and form that its meaning needs.
+
+    Args:
+        name: The call's first argument.
+        given: The fields of `ServiceArgs` by name, without the platform.
+
+    Raises:
+        CatalogueError: with one line per argument.
+    """
+    _raise(list(arguments.faults(name, given)))
 
 
 def _faults(declaration: Declaration) -> Iterable[str]:

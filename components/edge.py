@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 from components import iam, naming
 from components.network import Network
+from components.settings import Settings, SettingsError
 
 HTTP: Final = 80
 HTTPS: Final = 443
@@ -21,6 +22,14 @@ _DRAIN_SECONDS: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A public Route53 zone by name and id."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class EdgeArgs:
     """Arguments of `Edge`.
 
@@ -28,15 +37,39 @@ class EdgeArgs:
         environment: Name of the environment.
         account: Its account.
         region: Its region.
-        zone: Name of its Route53 zone, which bootstrap made and somebody delegated.
+        zone: Its Route53 zone, which bootstrap made and a person delegated.
         network: Its network.
     """
 
     environment: str
     account: str
     region: str
-    zone: str
+    zone: Zone
     network: Network
+
+
+def find_zone(settings: Settings) -> Zone | None:
+    """Return the environment's public hosted zone; None for a tooling stack, which has no names.
+
+    Raises:
+        SettingsError: the account has none of this name, or more than one.
+    """
+    if settings.network is None:
+        return None
+    zone, account = settings.environment.zone, settings.environment.account
+    try:
+        return Zone(name=zone, id=aws.route53.get_zone(name=zone, private_zone=False).zone_id)
+    except Exception as error:  # noqa: BLE001 — the SDK raises no narrower one for what a provider refuses
+        msg = (
+            f"slipway:environments.{settings.stack}.zone: got {zone!r}; account {account} must have exactly one public hosted "
+            f"zone of this name, and AWS finds none: {said(error)}. Run: python -m bootstrap --stack {settings.stack} --apply"
+        )
+        raise SettingsError(msg) from None
+
+
+def said(error: Exception) -> str:
+    """Return the last line of what the provider says, which holds the reason."""
+    return str(error).strip().splitlines()[-1].strip(" .") if str(error).strip() else type(error).__name__
 
 
 class Edge(pulumi.ComponentResource):
@@ -52,7 +85,7 @@ class Edge(pulumi.ComponentResource):
     """
 
     zone: str
-    zone_id: pulumi.Output[str]
+    zone_id: str
     vpc_id: pulumi.Output[str]
     load_balancer: aws.lb.LoadBalancer
     listener_arn: pulumi.Output[str]
@@ -62,10 +95,7 @@ class Edge(pulumi.ComponentResource):
         """Declare the edge."""
         super().__init__("slipway:edge:Edge", name, None, opts)
         own = pulumi.ResourceOptions(parent=self)
-        self.zone, self.vpc_id = args.zone, args.network.vpc_id
-        self.zone_id = aws.route53.get_zone_output(
-            name=args.zone, private_zone=False, opts=pulumi.InvokeOutputOptions(parent=self)
-        ).zone_id
+        self.zone, self.zone_id, self.vpc_id = args.zone.name, args.zone.id, args.network.vpc_id
         group = aws.ec2.SecurityGroup(
             name,
             description="The public door: HTTP (redirected) and HTTPS from everywhere, out into the VPC only",
@@ -129,7 +159,7 @@ class Edge(pulumi.ComponentResource):
         own = pulumi.ResourceOptions(parent=self)
         certificate = aws.acm.Certificate(
             name,
-            domain_name=f"*.{args.zone}",
+            domain_name=f"*.{self.zone}",
             validation_method="DNS",
             tags={"Name": f"{naming.PROJECT}-{args.environment}"},
             opts=own,

@@ -1,7 +1,7 @@
 """One application, from its repository's branches to its pods in every colour: the only call a service needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import pulumi
@@ -9,7 +9,7 @@ import pulumi_github as github
 
 from components import iam
 from components.application import Application, ApplicationArgs
-from components.catalogue import Declaration
+from components.catalogue import Declaration, check_arguments
 from components.edge import Route, RouteArgs
 from components.image_hook import ImageRule, ImageRuleArgs
 from components.pipeline import Builds, Pipeline, PipelineArgs
@@ -72,9 +72,12 @@ class Service(pulumi.ComponentResource):
         """Declare the service `name`; under a draft platform only check it.
 
         Raises:
-            CatalogueError: the name or an argument would be refused by AWS, DNS, GitHub or Kubernetes.
+            CatalogueError: the name or an argument has the wrong type, or AWS, DNS, GitHub or Kubernetes would refuse it.
         """
         platform = args.platform
+        if platform.draft:
+            given = {each.name: getattr(args, each.name) for each in fields(args) if each.name != "platform"}
+            check_arguments(name, given)
         declaration = _declaration(name, args)
         self.url = f"https://{declaration.label}.{platform.settings.environment.zone}" if declaration.public else ""
         self.registries = {}

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+import grpc
 import pulumi
 import yaml
 from google.protobuf import json_format, struct_pb2
@@ -79,6 +80,18 @@ class Created:
     outputs: dict[str, Any]
 
 
+class Refused(grpc.RpcError):
+    """A provider function that refuses. Worlds raise it, and the program meets what the engine would hand to it."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status of every refusal of a provider."""
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        """Return the provider's words."""
+        return str(self)
+
+
 class World(Protocol):
     """Where a registration becomes a resource. Called from several threads, in the order of dependencies."""
 
@@ -87,7 +100,11 @@ class World(Protocol):
         ...
 
     def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer a provider function (an invoke)."""
+        """Answer a provider function (an invoke).
+
+        Raises:
+            Refused: the provider refuses.
+        """
         ...
 
 
@@ -752,6 +769,7 @@ __all__ = [
     "Imagined",
     "Program",
     "ProgramError",
+    "Refused",
     "Request",
     "World",
     "evaluate",

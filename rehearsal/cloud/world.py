@@ -13,7 +13,7 @@ from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Row, Rows, Where, tried
 from rehearsal.cloud.rows import kubernetes
 from rehearsal.cloud.table import TABLE, why_not_emulated
-from rehearsal.program import Created, Imagined, Request, stack_config
+from rehearsal.program import Created, Imagined, Refused, Request, stack_config
 
 if TYPE_CHECKING:
     from rehearsal.githost import GitHost
@@ -237,12 +237,10 @@ class CloudWorld:
         zones = self.emulators.client("route53", place.account, place.region).list_hosted_zones()["HostedZones"]
         found = [each for each in zones if each["Name"] == f"{name}." and each["Config"]["PrivateZone"] == private]
         if len(found) != 1:
-            there = ", ".join(each["Name"] for each in zones) or "none"
-            msg = (
-                f"account {place.account} has {len(found)} hosted zones {name} where one is needed; there are: {there}. "
-                "Bootstrap makes it, before the first up"
-            )
-            raise RealiseError(msg)
+            few = "no" if not found else "multiple"
+            # The provider's words: https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/route53/zone_data_source.go
+            msg = f"invocation of aws:route53/getZone:getZone returned an error: {few} matching Route 53 Hosted Zone found"
+            raise Refused(msg)
         id_ = str(found[0]["Id"]).rpartition("/")[2]
         return {**args, "id": id_, "zoneId": id_, "name": name, "arn": f"arn:aws:route53:::hostedzone/{id_}"}
 

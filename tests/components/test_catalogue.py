@@ -1,17 +1,20 @@
 """components/catalogue.py: what AWS, DNS, GitHub or Kubernetes would refuse stops before any resource."""
 
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.catalogue import HIGHEST_PRIORITY, LOWEST_SERVICE_PRIORITY, Declaration
-from components.platform import Platform
+from components.catalogue import HIGHEST_PRIORITY, LOWEST_SERVICE_PRIORITY, CatalogueError, Declaration
+from components.platform import Platform, load_services
 from components.service import Service, ServiceArgs
-from rehearsal.program import ProgramError, evaluate
+from rehearsal.program import ProgramError, evaluate, read_services
 
 
 def declared(*calls: tuple[str, dict[str, Any]]) -> Callable[[Platform], None]:
@@ -93,3 +96,132 @@ def test_a_priority_follows_from_the_name_alone_and_lies_in_the_range_of_service
     two = Declaration(name=name, repository="two", port=9090, label="other", health_path="/x")
     assert one.listener_priority == two.listener_priority
     assert LOWEST_SERVICE_PRIORITY <= one.listener_priority <= HIGHEST_PRIORITY
+
+
+WRONG_TYPES: list[tuple[str, object, str]] = [
+    ("public", "no", r"public: got 'no' \(text\); write True or False, without quotes"),
+    ("public", 0, r"public: got 0; write True or False"),
+    ("public", None, r"public: got None; write True or False"),
+    ("smoke_test", "false", r"smoke_test: got 'false' \(text\); write True or False"),
+    ("protect_repository", 1, r"protect_repository: got 1; write True or False"),
+    ("port", "8080", r"port: got '8080' \(text\); give the container's port as a whole number, without quotes"),
+    ("port", 8080.5, r"port: got 8080\.5; give the container's port as a whole number"),
+    ("port", True, r"port: got True; give the container's port as a whole number"),
+    ("priority", "2000", r"priority: got '2000' \(text\); give a listener priority as a whole number"),
+    ("build_timeout_minutes", 1, r"build_timeout_minutes: got 1; CodeBuild takes whole minutes from 5 to 2160"),
+    ("build_timeout_minutes", 2161, r"build_timeout_minutes: got 2161; CodeBuild takes"),
+    ("build_timeout_minutes", "30", r"build_timeout_minutes: got '30' \(text\); CodeBuild takes"),
+    ("build_timeout_minutes", None, r"build_timeout_minutes: got None; CodeBuild takes"),
+    ("context", "../..", r"context: got '\.\./\.\.' \(text\); give a path inside the repository"),
+    ("context", "/src", r"context: got '/src' \(text\); give a path inside the repository"),
+    ("context", "a//b", r"context: got 'a//b' \(text\); give a path inside"),
+    ("context", "", r"context: got '' \(text\); give a path inside"),
+    ("context", "a\nb", r"context: got 'a\\nb' \(text\); leave out"),
+    ("dockerfile", "..", r"dockerfile: got '\.\.' \(text\); give a path inside"),
+    ("dockerfile", "$(id)", r"dockerfile: got '\$\(id\)' \(text\); give a path inside"),
+    ("dockerfile", ".", r"dockerfile: got '\.' \(text\); name a file"),
+    ("dockerfile", None, r"dockerfile: got None; give text in quotes"),
+    ("repository", None, r"repository: got None; give text in quotes"),
+    ("repository", ["shop"], r"repository: got \['shop'\] \(list\); give text in quotes"),
+    ("repository", " shop", r"repository: got ' shop' \(text\); leave out the spaces"),
+    ("host", True, r"host: got True; give text in quotes"),
+    ("health_path", 1, r"health_path: got 1; give text in quotes"),
+    ("permissions", "s3:GetObject", r"permissions: got 's3:GetObject' \(text\); give a list of statements"),
+    ("permissions", {"Effect": "Allow"}, r"permissions: got \{'Effect': 'Allow'\} \(dict\); give a list of statements"),
+    ("permissions", ["s3:GetObject"], r"permissions: .*'s3:GetObject' \(text\) is no statement: make each with iam\.allow"),
+    ("permissions", None, r"permissions: got None; give a list of statements"),
+]
+
+
+@pytest.mark.parametrize(("argument", "value", "message"), WRONG_TYPES, ids=[f"{case[0]}={case[1]!r}" for case in WRONG_TYPES])
+def test_an_argument_of_the_wrong_type_is_refused_by_name_with_its_line(argument: str, value: object, message: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", catalogue=declared(("shop", {argument: value})))
+    assert caught.value.registered == ()
+    assert re.fullmatch(rf"test_catalogue\.py:\d+: service 'shop': {message}.*", str(caught.value)), str(caught.value)
+
+
+def test_an_output_is_no_argument() -> None:
+    def services(platform: Platform) -> None:
+        Service("shop", ServiceArgs(platform=platform, repository=pulumi.Output.from_input("shop"), port=8080))  # pyright: ignore[reportArgumentType] — the mistake
+
+    with pytest.raises(ProgramError, match="repository: got an Output, whose value is known only during the update; give text"):
+        evaluate("dev", catalogue=services)
+
+
+@pytest.mark.parametrize("name", [None, 7, b"shop"])
+def test_a_name_that_is_no_text_is_refused_with_its_line(name: object) -> None:
+    def services(platform: Platform) -> None:
+        Service(name, ServiceArgs(platform=platform, repository="shop", port=8080))  # pyright: ignore[reportArgumentType] — the mistake
+
+    with pytest.raises(ProgramError, match=r"^test_catalogue\.py:\d+: Service name: got .*; give the service's name as text"):
+        evaluate("dev", catalogue=services)
+
+
+@pytest.mark.parametrize("name", ["no", "on", "off", "yes", "y", "n", "null", "true", "false"])
+def test_a_name_that_yaml_reads_as_something_else_is_refused(name: str) -> None:
+    with pytest.raises(ProgramError, match=f"service name '{name}': YAML reads this word as"):
+        evaluate("dev", catalogue=declared((name, {})))
+
+
+def test_several_wrong_arguments_are_told_together() -> None:
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", catalogue=declared(("shop", {"public": "no", "port": "8080"})))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+MISTAKES: list[tuple[str, str, str]] = [
+    (
+        "a misspelt argument",
+        'Service("shop", ServiceArgs(platform=platform, repository="shop", prot=8080))',
+        "ServiceArgs has no argument prot. Did you mean port?",
+    ),
+    (
+        "an argument of nothing known",
+        'Service("shop", ServiceArgs(platform=platform, repository="shop", zzz=1))',
+        "ServiceArgs has no argument zzz. Known arguments are repository,",
+    ),
+    (
+        "an argument of the call",
+        'Service("shop", ServiceArgs(platform=platform, repository="shop"), replicas=2)',
+        "Service has no argument replicas.",
+    ),
+    (
+        "a missing argument",
+        'Service("shop", ServiceArgs(platform=platform))',
+        "ServiceArgs also needs repository. Add it to the call.",
+    ),
+    ("an unknown name", "Servce()", "NameError: name 'Servce' is not defined. Correct this line."),
+    ("a division by zero", "1 / 0", "ZeroDivisionError: division by zero. Correct this line."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), [case[1:] for case in MISTAKES], ids=[case[0] for case in MISTAKES])
+def test_a_mistake_in_services_py_is_told_with_file_and_line(line: str, message: str, tmp_path: Path) -> None:
+    head = "from components.platform import Platform\nfrom components.service import Service, ServiceArgs\n\n\n"
+    (tmp_path / "services.py").write_text(f"{head}def services(platform: Platform) -> None:\n    {line}\n", encoding="utf-8")
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", catalogue=read_services(tmp_path))
+    assert caught.value.registered == ()
+    assert str(caught.value).startswith(f"services.py:6: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def services(platform:\n", "services.py:1: Python cannot read this line"),
+        ("import nothing_of_that_name\n", "services.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("SERVICES = []\n", "it has no function services(platform). Write one"),
+    ],
+)
+def test_a_services_py_that_cannot_be_read_is_told_in_a_sentence(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "services", raising=False)
+    with pytest.raises(CatalogueError) as caught:
+        load_services()
+    monkeypatch.delitem(sys.modules, "services", raising=False)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 
 from components.platform import Platform
 from components.service import Service, ServiceArgs
-from rehearsal.program import Declared, Program, evaluate
+from rehearsal.program import Declared, Imagined, Program, ProgramError, Refused, evaluate
 from rehearsal.registry.policy import Identity, Request, judge
 from rehearsal.registry.policy import Service as AwsService
 from tests.components.kit import awaited
@@ -232,3 +232,21 @@ def test_a_priority_that_is_given_is_taken() -> None:
         Service("shop", ServiceArgs(platform=platform, **arguments))
 
     assert priorities(evaluate("prd", catalogue=catalogue))["shop.example.com"] == 4711
+
+
+def test_an_account_without_the_zone_is_refused_before_any_resource_with_the_command_that_makes_it() -> None:
+    class NoZone(Imagined):
+        def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
+            if token == "aws:route53/getZone:getZone":
+                msg = "invocation of aws:route53/getZone:getZone returned an error: no matching Route 53 Hosted Zone found"
+                raise Refused(msg)
+            return super().call(stack, token, args)
+
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", world=NoZone())
+    assert caught.value.registered == ()
+    assert str(caught.value) == (
+        "slipway:environments.dev.zone: got 'dev.example.com'; account 111111111111 must have exactly one public hosted zone of "
+        "this name, and AWS finds none: invoke of aws:route53/getZone:getZone failed: invocation of aws:route53/getZone:getZone "
+        "returned an error: no matching Route 53 Hosted Zone found. Run: python -m bootstrap --stack dev --apply"
+    )
