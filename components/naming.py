@@ -190,6 +190,11 @@ def app_key_secret(purpose: str) -> str:
     return f"{PROJECT}/github-app/{purpose}"
 
 
+def reporter_key_secret() -> str:
+    """Name of the secret with the key of the App that reports builds; the slash keeps it apart from a track of that name."""
+    return app_key_secret("builds/reporter")
+
+
 def argocd_secret(purpose: str) -> str:
     """Name of a Secrets Manager secret that Argo CD's namespace reads, by External Secrets."""
     return f"{PROJECT}/argocd/{purpose}"
