@@ -1,6 +1,7 @@
 """One environment, from its network to its services. Which one is data: Pulumi.<stack>.yaml."""
 
 from components.argocd import ArgoCD, ArgoCDArgs, ArgoCDUi, ArgoCDUiArgs
+from components.build_reports import BuildReports, BuildReportsArgs
 from components.ci_access import CiAccess, CiAccessArgs
 from components.cluster import Cluster, ClusterArgs
 from components.edge import Edge, EdgeArgs, find_zone
@@ -53,6 +54,8 @@ hooks = {
     name: ImageHook(name, ImageHookArgs(track_name=name, track=track, settings=settings, **place))
     for name, track in settings.hosted_tracks.items()
 }
+for name, hook in hooks.items():
+    BuildReports(name, BuildReportsArgs(track_name=name, settings=settings, hook=hook, **place))
 if settings.alarms.slack is not None:
     AlarmChat("alarms", AlarmChatArgs(stack=stack, slack=settings.alarms.slack, hooks=[*hooks.values()], **place))
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pulumi
 import pulumi_aws as aws
@@ -27,7 +27,7 @@ _VISIBILITY_SECONDS: Final = 6 * _FUNCTION_SECONDS
 _RETENTION_SECONDS: Final = 14 * 24 * 3600
 # The function puts back what it cannot commit yet, for 20 s doubling to 15 min, of which it waits half to all: twelve receives
 # outlast an hour without GitHub, or nearly, and two at most.
-_RECEIVES: Final = 12
+RECEIVES: Final = 12
 # Above ten a batch needs a window, which would delay every single push; the function drains the rest itself.
 _BATCH: Final = 10
 # The least that AWS allows. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -48,7 +48,7 @@ _QUEUE_ACTIONS: Final = (
     "sqs:SetQueueAttributes",
 )
 # EventBridge's own limits: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
-_DELIVERY: Final[aws.cloudwatch.EventTargetRetryPolicyArgsDict] = {
+DELIVERY: Final[aws.cloudwatch.EventTargetRetryPolicyArgsDict] = {
     "maximum_event_age_in_seconds": 86_400,
     "maximum_retry_attempts": 185,
 }
@@ -113,14 +113,15 @@ class ImageHook(pulumi.ComponentResource):
             "images",
             args,
             visibility_timeout_seconds=_VISIBILITY_SECONDS,
-            redrive_policy=pulumi.Output.json_dumps({"deadLetterTargetArn": self.unprocessed.arn, "maxReceiveCount": _RECEIVES}),
+            redrive_policy=pulumi.Output.json_dumps({"deadLetterTargetArn": self.unprocessed.arn, "maxReceiveCount": RECEIVES}),
         )
+        images, builds = naming.image_rule(args.track_name, "*"), naming.build_rule(args.track_name, "*")
         admitted = [
-            self._admit_rules(queue, purpose, args)
-            for queue, purpose in ((self.queue, "images"), (self.undelivered, "undelivered"))
+            admit_rules(self, queue, f"{args.track_name}-{purpose}", args, rules)
+            for queue, purpose, rules in ((self.queue, "images", [images]), (self.undelivered, "undelivered", [images, builds]))
         ]
         for queue, purpose in ((self.unprocessed, "unprocessed"), (self.failures, "failures")):
-            self._policy(queue, purpose)
+            queue_policy(self, queue, f"{args.track_name}-{purpose}")
         self.function = self._function(name, args)
         mapping = aws.lambda_.EventSourceMapping(
             name,
@@ -139,44 +140,7 @@ class ImageHook(pulumi.ComponentResource):
         self.register_outputs({"queue": self.queue.url, "function": self.function.name})
 
     def _queue(self, purpose: str, args: ImageHookArgs, **more: Any) -> aws.sqs.Queue:  # noqa: ANN401 — Queue's own arguments
-        return aws.sqs.Queue(
-            f"{args.track_name}-{purpose}",
-            name=naming.queue(args.track_name, purpose),
-            message_retention_seconds=_RETENTION_SECONDS,
-            # SSE-SQS: EventBridge can send without a grant on a key.
-            sqs_managed_sse_enabled=True,
-            opts=pulumi.ResourceOptions(parent=self),
-            **more,
-        )
-
-    def _admit_rules(self, queue: aws.sqs.Queue, purpose: str, args: ImageHookArgs) -> aws.sqs.QueuePolicy:
-        """Let this track's event rules send: by the pattern of their names, for a policy holds 8 KiB and not 300 rules.
-
-        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
-        """
-        rules = f"arn:aws:events:{args.region}:{args.account}:rule/{naming.image_rule(args.track_name, '*')}"
-        return self._policy(
-            queue,
-            purpose,
-            iam.grant(
-                "EventsFromOurRules",
-                to={"Service": "events.amazonaws.com"},
-                actions=["sqs:SendMessage"],
-                resources=[queue.arn],
-                conditions={"ArnLike": {"aws:SourceArn": rules}, "StringEquals": {"aws:SourceAccount": args.account}},
-            ),
-        )
-
-    def _policy(self, queue: aws.sqs.Queue, purpose: str, *statements: iam.Statement) -> aws.sqs.QueuePolicy:
-        return aws.sqs.QueuePolicy(
-            f"{self.track_name}-{purpose}",
-            queue_url=queue.url,
-            policy=iam.document(
-                *statements,
-                iam.deny_plain_http("TlsOnly", actions=_QUEUE_ACTIONS, resources=[queue.arn]),
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        return make_queue(self, args.track_name, purpose, **more)
 
     def _function(self, name: str, args: ImageHookArgs) -> aws.lambda_.Function:
         settings, track = args.settings, args.track
@@ -185,7 +149,7 @@ class ImageHook(pulumi.ComponentResource):
         group = aws.cloudwatch.LogGroup(
             name,
             name=f"/aws/lambda/{function_name}",
-            retention_in_days=_log_days(settings),
+            retention_in_days=log_days(settings),
             opts=own,
         )
         role = aws.iam.Role(
@@ -248,10 +212,10 @@ class ImageHook(pulumi.ComponentResource):
             name,
             name=function_name,
             description=f"Commits new images of track {args.track_name} to {settings.gitops_repository}@{track.gitops_branch}",
-            code=pulumi.FileArchive(str(archive(_architecture(settings)))),
+            code=pulumi.FileArchive(str(archive(architecture(settings)))),
             runtime=RUNTIME,
             handler=HANDLER,
-            architectures=["arm64" if _architecture(settings) == "arm64" else "x86_64"],
+            architectures=["arm64" if architecture(settings) == "arm64" else "x86_64"],
             role=role.arn,
             timeout=_FUNCTION_SECONDS,
             # CPU comes with memory: TLS and YAML of a burst want some.
@@ -367,12 +331,12 @@ class ImageHook(pulumi.ComponentResource):
     def _alarms(self, args: ImageHookArgs) -> None:
         for queue, purpose, meaning in (
             (self.undelivered, "undelivered", "events that EventBridge or the scheduler could not deliver"),
-            (self.unprocessed, "unprocessed", "events that the writer failed on again and again"),
-            (self.failures, "failures", "events that the writer gave up, each with its reason"),
+            (self.unprocessed, "unprocessed", "events that a function failed on again and again"),
+            (self.failures, "failures", "events that a function gave up, each with its reason"),
         ):
             self._alarm(
                 f"{args.track_name}-{purpose}",
-                _Watched(
+                Watched(
                     text=f"The queue holds {meaning}. `make replay STACK={args.settings.stack}` shows them (docs/runbook.md).",
                     namespace="AWS/SQS",
                     metric="ApproximateNumberOfMessagesVisible",
@@ -383,7 +347,7 @@ class ImageHook(pulumi.ComponentResource):
             )
         self._alarm(
             f"{args.track_name}-oldest",
-            _Watched(
+            Watched(
                 text="An image event waits for a commit longer than it should: is GitHub reachable, are its limits reached?",
                 namespace="AWS/SQS",
                 metric="ApproximateAgeOfOldestMessage",
@@ -394,7 +358,7 @@ class ImageHook(pulumi.ComponentResource):
         )
         self._alarm(
             f"{args.track_name}-retrying",
-            _Watched(
+            Watched(
                 text="An image event is tried again and again without a commit: is GitHub well, does it take this writer?",
                 # The age leaves out what was received three times without being deleted, so it hears of events that nobody
                 # takes, and not of those that are given back: these are in flight at every look, and no others for this long.
@@ -411,7 +375,7 @@ class ImageHook(pulumi.ComponentResource):
         )
         self._alarm(
             f"{args.track_name}-errors",
-            _Watched(
+            Watched(
                 text="The writer function fails as a whole: its log group tells why.",
                 namespace="AWS/Lambda",
                 metric="Errors",
@@ -422,7 +386,7 @@ class ImageHook(pulumi.ComponentResource):
         )
         self._alarm(
             f"{args.track_name}-swept",
-            _Watched(
+            Watched(
                 text="No sweep has succeeded for a day: lost events are not mended.",
                 namespace=naming.PROJECT,
                 metric="swept",
@@ -434,30 +398,16 @@ class ImageHook(pulumi.ComponentResource):
             ),
         )
 
-    def _alarm(self, name: str, watched: "_Watched") -> None:
-        aws.cloudwatch.MetricAlarm(
-            name,
-            name=f"{naming.PROJECT}-{name}",
-            alarm_description=watched.text,
-            namespace=watched.namespace,
-            metric_name=watched.metric,
-            dimensions=watched.dimensions,
-            statistic=watched.statistic,
-            comparison_operator="LessThanThreshold" if watched.below else "GreaterThanThreshold",
-            threshold=watched.threshold,
-            period=watched.period_seconds,
-            evaluation_periods=watched.periods,
-            datapoints_to_alarm=watched.breaching_periods,
-            treat_missing_data="breaching" if watched.below else "notBreaching",
-            alarm_actions=[self.alarms.arn],
-            ok_actions=[self.alarms.arn],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+    def _alarm(self, name: str, watched: "Watched") -> None:
+        make_alarm(self, name, watched, self.alarms)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Watched:
-    """One metric and when it is too high (or, with `below`, too low): in `breaching_periods` of the last `periods`, or in all."""
+class Watched:
+    """One metric and when it is too high (or, with `below`, too low): in `breaching_periods` of the last `periods`, or in all.
+
+    With `ends` the topic also hears when the alarm is over.
+    """
 
     text: str
     namespace: str
@@ -469,6 +419,94 @@ class _Watched:
     period_seconds: int = _PERIOD_SECONDS
     periods: int = 1
     breaching_periods: int | None = None
+    ends: bool = True
+
+
+class Place(Protocol):
+    """What an ARN is made of."""
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+
+def rule_arn(place: Place, name: str) -> str:
+    """ARN of an event rule on the default bus, or a pattern of such ARNs."""
+    return f"arn:aws:events:{place.region}:{place.account}:rule/{name}"
+
+
+def make_queue(parent: pulumi.Resource, track: str, purpose: str, **more: Any) -> aws.sqs.Queue:  # noqa: ANN401 — Queue's own arguments
+    """Declare one of a track's queues."""
+    return aws.sqs.Queue(
+        f"{track}-{purpose}",
+        name=naming.queue(track, purpose),
+        message_retention_seconds=_RETENTION_SECONDS,
+        # SSE-SQS: EventBridge can send without a grant on a key.
+        sqs_managed_sse_enabled=True,
+        opts=pulumi.ResourceOptions(parent=parent),
+        **more,
+    )
+
+
+def admit_rules(
+    parent: pulumi.Resource, queue: aws.sqs.Queue, name: str, place: Place, rules: Sequence[str]
+) -> aws.sqs.QueuePolicy:
+    """Let event rules send to a queue: by the pattern of their names, for a policy holds 8 KiB and not 300 rules.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+    """
+    return queue_policy(
+        parent,
+        queue,
+        name,
+        iam.grant(
+            "EventsFromOurRules",
+            to={"Service": "events.amazonaws.com"},
+            actions=["sqs:SendMessage"],
+            resources=[queue.arn],
+            conditions={
+                "ArnLike": {"aws:SourceArn": [rule_arn(place, each) for each in rules]},
+                "StringEquals": {"aws:SourceAccount": place.account},
+            },
+        ),
+    )
+
+
+def queue_policy(parent: pulumi.Resource, queue: aws.sqs.Queue, name: str, *statements: iam.Statement) -> aws.sqs.QueuePolicy:
+    """Declare a queue's policy: `statements`, and nothing over plain HTTP."""
+    return aws.sqs.QueuePolicy(
+        name,
+        queue_url=queue.url,
+        policy=iam.document(
+            *statements,
+            iam.deny_plain_http("TlsOnly", actions=_QUEUE_ACTIONS, resources=[queue.arn]),
+        ),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
+def make_alarm(parent: pulumi.Resource, name: str, watched: Watched, topic: aws.sns.Topic) -> None:
+    """Declare an alarm that tells a track's topic."""
+    aws.cloudwatch.MetricAlarm(
+        name,
+        name=f"{naming.PROJECT}-{name}",
+        alarm_description=watched.text,
+        namespace=watched.namespace,
+        metric_name=watched.metric,
+        dimensions=watched.dimensions,
+        statistic=watched.statistic,
+        comparison_operator="LessThanThreshold" if watched.below else "GreaterThanThreshold",
+        threshold=watched.threshold,
+        period=watched.period_seconds,
+        evaluation_periods=watched.periods,
+        datapoints_to_alarm=watched.breaching_periods,
+        treat_missing_data="breaching" if watched.below else "notBreaching",
+        alarm_actions=[topic.arn],
+        ok_actions=[topic.arn] if watched.ends else [],
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -595,7 +633,7 @@ class ImageRule(pulumi.ComponentResource):
             target_id="images",
             arn=hook.queue.arn,
             dead_letter_config={"arn": hook.undelivered.arn},
-            retry_policy=_DELIVERY,
+            retry_policy=DELIVERY,
             opts=pulumi.ResourceOptions(parent=self, depends_on=hook.ready),
         )
         entry = aws.ssm.Parameter(
@@ -622,13 +660,13 @@ def image_pushed(repository: str) -> dict[str, Any]:
     }
 
 
-def archive(architecture: str) -> Path:
-    """The writer's archive for `arm64` or `amd64`.
+def archive(of: str) -> Path:
+    """The functions' archive for images of `arm64` or `amd64`.
 
     Raises:
         ArchiveMissingError: it has not been built.
     """
-    path = ARCHIVES / f"gitops_writer-{'arm64' if architecture == 'arm64' else 'x86_64'}.zip"
+    path = ARCHIVES / f"gitops_writer-{'arm64' if of == 'arm64' else 'x86_64'}.zip"
     if not path.is_file():
         msg = f"The writer function's archive {path.name} is missing from dist/: it must be built first. Run `make package`."
         raise ArchiveMissingError(msg)
@@ -642,15 +680,15 @@ def check_archive(settings: Settings) -> None:
         ArchiveMissingError: the archive for the settings' architecture has not been built.
     """
     if settings.hosted_tracks:
-        archive(_architecture(settings))
+        archive(architecture(settings))
 
 
-def _architecture(settings: Settings) -> str:
+def architecture(settings: Settings) -> str:
     """The function runs on what images are built for: Graviton costs less, and one setting says it all."""
     return settings.builds.architecture if settings.builds else "arm64"
 
 
-def _log_days(settings: Settings) -> int:
+def log_days(settings: Settings) -> int:
     return settings.builds.log_retention_days if settings.builds else 30
 
 

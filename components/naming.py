@@ -30,6 +30,11 @@ QUEUE_NAME_LENGTH: Final = 80
 RULE_NAME_LENGTH: Final = 64
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
 PIPELINE_NAME_LENGTH: Final = 100
+# With `slipway-` these are the 20 characters of `ARTIFACT_FOLDER_LENGTH`.
+_PIPELINE_HASH_LENGTH: Final = 12
+ARTIFACT_FOLDER_LENGTH: Final = 20
+# https://docs.aws.amazon.com/codebuild/latest/APIReference/API_CreateProject.html
+PROJECT_NAME_LENGTH: Final = 150
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET_NAME_LENGTH: Final = 63
 # https://datatracker.ietf.org/doc/html/rfc1035#section-2.3.4
@@ -106,8 +111,40 @@ def image_rule(track: str, service: str) -> str:
 
 
 def pipeline(track: str, service: str) -> str:
-    """Name of a service's CodePipeline and CodeBuild project on one track."""
-    return fit(f"{PROJECT}-{track}-{service}", PIPELINE_NAME_LENGTH)
+    """Name of a service's CodePipeline on one track: `slipway-<12 hex>.<track>.<service>`.
+
+    CodePipeline stores artifacts below the first 20 characters of the pipeline's name. The hash makes them unique, or one
+    service's build could read another's sources. Dots separate the parts because tracks and services have none: a pattern
+    with `.<track>.` matches the pipelines of one track and of no other.
+    https://repost.aws/questions/QUI91tw7A9SUOMohJurNqmgA/code-pipeline-truncates-folder-names-in-output-artifact-s-3-bucket
+    """
+    digest = hashlib.sha256(f"{track}.{service}".encode()).hexdigest()[:_PIPELINE_HASH_LENGTH]
+    return f"{PROJECT}-{digest}.{track}.{service}"
+
+
+def pipelines(track: str) -> str:
+    """Pattern of the names of a track's pipelines, for IAM and for EventBridge's `wildcard`."""
+    return f"{PROJECT}-*.{track}.*"
+
+
+def artifacts(track: str, service: str) -> str:
+    """Folder of the artifact bucket that CodePipeline uses for a service's pipeline on one track."""
+    return pipeline(track, service)[:ARTIFACT_FOLDER_LENGTH]
+
+
+def project(track: str, service: str) -> str:
+    """Name of a service's CodeBuild project on one track."""
+    return fit(f"{PROJECT}-{track}-{service}", PROJECT_NAME_LENGTH)
+
+
+def build_rule(track: str, purpose: str) -> str:
+    """Name of a rule that watches a track's pipelines; the dot keeps it apart from every name that `image_rule` makes."""
+    return f"{PROJECT}-{track}.builds-{purpose}"
+
+
+def reporter(track: str) -> str:
+    """Name of the function that reports a track's builds as commit statuses."""
+    return f"{PROJECT}-{track}-build-reporter"
 
 
 def function(track: str) -> str:
@@ -151,6 +188,11 @@ def catalogue_path(track: str) -> str:
 def app_key_secret(purpose: str) -> str:
     """Name of the Secrets Manager secret with a GitHub App's private key; put there at bootstrap, never by Pulumi."""
     return f"{PROJECT}/github-app/{purpose}"
+
+
+def reporter_key_secret() -> str:
+    """Name of the secret with the key of the App that reports builds; the slash keeps it apart from a track of that name."""
+    return app_key_secret("builds/reporter")
 
 
 def argocd_secret(purpose: str) -> str:

@@ -146,7 +146,7 @@ class Pipeline(pulumi.ComponentResource):
     """Source (by CodeConnections) → build and push. Runs queue up: a newer one never overtakes an older one.
 
     Attributes:
-        name: Name of the pipeline and of its CodeBuild project.
+        name: Name of the pipeline.
     """
 
     name: str
@@ -171,14 +171,8 @@ class Pipeline(pulumi.ComponentResource):
             f"{name}-pipeline",
             role=role.id,
             policy=iam.document(
-                iam.allow(
-                    "UseConnection",
-                    # Both names: the connection's ARN may be of the older service.
-                    # https://docs.aws.amazon.com/dtconsole/latest/userguide/rename.html
-                    actions=["codeconnections:UseConnection", "codestar-connections:UseConnection"],
-                    resources=[builds.settings.connection_arn],
-                ),
-                self._artifacts(builds, write=True),
+                _use_connection(args),
+                _artifacts(args, write=True),
                 iam.allow(
                     "Build",
                     actions=["codebuild:BatchGetBuilds", "codebuild:StartBuild"],
@@ -270,7 +264,8 @@ class Pipeline(pulumi.ComponentResource):
             retention_in_days=builds.settings.log_retention_days,
             opts=own,
         )
-        arn = f"arn:aws:codebuild:{builds.region}:{builds.account}:project/{self.name}"
+        project_name = naming.project(registry.track, registry.service)
+        arn = f"arn:aws:codebuild:{builds.region}:{builds.account}:project/{project_name}"
         role = aws.iam.Role(
             f"{name}-build",
             name=naming.role(registry.track, registry.service, "build"),
@@ -287,7 +282,7 @@ class Pipeline(pulumi.ComponentResource):
                     actions=["logs:CreateLogStream", "logs:PutLogEvents"],
                     resources=[pulumi.Output.concat(group.arn, ":*")],
                 ),
-                self._artifacts(builds, write=False),
+                _artifacts(args, write=False),
                 iam.allow_everywhere(
                     "LogIn",
                     actions=["ecr:GetAuthorizationToken"],
@@ -312,12 +307,12 @@ class Pipeline(pulumi.ComponentResource):
         )
         project = aws.codebuild.Project(
             name,
-            name=self.name,
+            name=project_name,
             description=f"Builds {args.repository}@{args.branch} into {registry.name}",
             service_role=role.arn,
             build_timeout=args.timeout_minutes,
-            # The pipeline's queue is the order; two builds at once would race for it.
-            concurrent_build_limit=1,
+            # No `concurrent_build_limit`: the pipeline's queue is the order. Over a project's limit a start fails; over the
+            # account's quota it waits. https://docs.aws.amazon.com/codebuild/latest/APIReference/API_CreateProject.html
             artifacts={"type": "CODEPIPELINE"},
             source={"type": "CODEPIPELINE", "buildspec": BUILDSPEC.read_text(encoding="utf-8")},
             # Layers stay on the build host while it lives: nothing is shared between services.
@@ -340,14 +335,41 @@ class Pipeline(pulumi.ComponentResource):
         )
         return project, policy
 
-    def _artifacts(self, builds: Builds, *, write: bool) -> iam.Statement:
-        """Reach this pipeline's own artifacts: CodePipeline puts them below the first 20 characters of its name.
 
-        Two services whose names begin alike share that prefix; the narrower path exists only once the pipeline has run.
-        https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts.html#concepts-artifacts
-        """
-        return iam.allow(
-            "Artifacts",
-            actions=["s3:GetObject", "s3:GetObjectVersion", *(["s3:PutObject"] if write else [])],
-            resources=[pulumi.Output.concat(builds.bucket.arn, f"/{self.name[:20]}*")],
-        )
+def _use_connection(args: PipelineArgs) -> iam.Statement:
+    """Use the connection to read one branch of one repository.
+
+    The connection itself can read and write every repository that it was installed on.
+
+    All keys are tested only where a request carries them. The first two are documented for requests "for access to a specific
+    repository" and "branch", and CodePipeline also makes others with the same role (it asks for the state of an upload): a
+    plain `StringLike` on the repository was tried by others and made the source action fail.
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodeconnections.html
+    https://docs.aws.amazon.com/dtconsole/latest/userguide/security-iam.html#permissions-reference-connections-use
+    https://github.com/cloudposse/terraform-aws-ecs-codepipeline/pull/75
+    """
+    wanted = {
+        "BranchName": args.branch,
+        "FullRepositoryId": args.repository,
+        # GitPush, CreateCommit and UpdatePullRequest need `read_write`.
+        "ProviderPermissionsRequired": "read_only",
+    }
+    # Both names of the service, for actions and keys: the connection's ARN may be of the older one.
+    # https://docs.aws.amazon.com/dtconsole/latest/userguide/rename.html
+    services = ("codeconnections", "codestar-connections")
+    return iam.allow(
+        "UseConnection",
+        actions=[f"{service}:UseConnection" for service in services],
+        resources=[args.builds.settings.connection_arn],
+        conditions={"StringEqualsIfExists": {f"{each}:{key}": value for each in services for key, value in wanted.items()}},
+    )
+
+
+def _artifacts(args: PipelineArgs, *, write: bool) -> iam.Statement:
+    """Reach this pipeline's own artifacts, and no other pipeline's: `naming.pipeline` says where they are."""
+    folder = naming.artifacts(args.registry.track, args.registry.service)
+    return iam.allow(
+        "Artifacts",
+        actions=["s3:GetObject", "s3:GetObjectVersion", *(["s3:PutObject"] if write else [])],
+        resources=[pulumi.Output.concat(args.builds.bucket.arn, f"/{folder}/*")],
+    )

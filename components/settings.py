@@ -355,11 +355,13 @@ class Builds(_Model):
         connection_arn: The CodeConnections connection to GitHub, with its handshake done.
         architecture: `arm64` or `amd64`, of build machine and image; nodes must match.
         log_retention_days: As CloudWatch Logs allows them.
+        reporter: App that reports each build as a status of its commit; none is reported unless given.
     """
 
     connection_arn: ConnectionArn
     architecture: Annotated[str, Field(pattern="^(arm64|amd64)$")] = "arm64"
     log_retention_days: int = 30
+    reporter: App | None = None
 
 
 class Slack(_Model):

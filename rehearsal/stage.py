@@ -26,7 +26,8 @@ from components import naming
 from components.settings import App as AppSettings
 from components.settings import Settings, parse
 from rehearsal.actions import Actions, App
-from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, run_buildspec, source_of
+from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, reach_artifact, run_buildspec, source_of
+from rehearsal.cloud import identity_of
 from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
 from rehearsal.cloud.emulators import MINISTACK, Emulators
 from rehearsal.cloud.row import Place
@@ -299,9 +300,13 @@ class Stage:
             StageError: the build failed, or exported no image.
         """
         place = self.place(stack)
-        source = source_of(definition, event.repository, event.branch, str(event.after))
+        role = identity_of(self.emulators, definition["pipeline"]["roleArn"], place.region)
+        source = source_of(definition, event.repository, event.branch, str(event.after), caller=role)
         action = build_of(definition, source)
         (project,) = self.client(stack, "codebuild").batch_get_projects(names=[action.project])["projects"]
+        reach_artifact(
+            identity_of(self.emulators, project["serviceRole"], place.region), "s3:GetObject", source.bucket, source.key
+        )
         declared = {each["name"]: each["value"] for each in project["environment"]["environmentVariables"]}
         make_base_image(self.images, declared["PLATFORM"])
         checkout = self.folder / "builds" / f"{action.project}-{str(event.after)[:12]}"

@@ -66,7 +66,8 @@ class Source:
         track: Its track.
         queue: One of `QUEUES`.
         url: Where it is.
-        images_url: Where its track's events go.
+        images_url: Where its track's events of images go.
+        builds_url: Where its track's events of builds go; "" where nothing reports them.
         most_receives: How often the track's queue gives an event to the writer.
     """
 
@@ -75,6 +76,7 @@ class Source:
     url: str
     images_url: str
     most_receives: str
+    builds_url: str = ""
 
     @property
     def name(self) -> str:
@@ -140,7 +142,7 @@ class Letter:
 
     @property
     def payload(self) -> str:
-        """What a replay sends into the queue images, letter for letter where it is not wrapped; "" where there is nothing."""
+        """What a replay sends, letter for letter where it is not wrapped; "" where there is nothing."""
         if self.source.queue != "failures":
             return self.body
         if self.event is None:
@@ -156,14 +158,28 @@ class Letter:
         return self.event == _SWEEP or "SCHEDULE_ARN" in self.attributes
 
     @property
+    def is_build(self) -> bool:
+        """Whether it is about a build (components/build_reports.py), and not about an image."""
+        return _field(self.event, "source") == "aws.codepipeline"
+
+    @property
+    def url(self) -> str:
+        """The queue that a replay sends it to; "" where there is none."""
+        return self.source.builds_url if self.is_build else self.source.images_url
+
+    @property
     def service(self) -> str:
-        """The service whose image it is; "" where it does not say."""
+        """The service whose image or build it is; "" where it does not say."""
+        if self.is_build:
+            return str(_field(self.event, "detail", "pipeline") or "").rpartition(".")[2]
         repository = str(_field(self.event, "detail", "repository-name") or "")
         return repository.removeprefix(naming.repository_prefix(self.source.track)) or str(_field(self.content, "service") or "")
 
     @property
     def tag(self) -> str:
-        """The image's tag; "" where it does not say."""
+        """The image's tag, or the state of a build; "" where it does not say."""
+        if self.is_build:
+            return str(_field(self.event, "detail", "state") or "")
         return str(_field(self.event, "detail", "image-tag") or "")
 
     @property
@@ -172,7 +188,8 @@ class Letter:
         if self.source.queue == "failures":
             return str(_field(self.content, "reason") or "it says no reason: it was not the writer that sent it")
         if self.source.queue == "unprocessed":
-            return f"received {self.source.most_receives} times and given back each time: the writer's log says why"
+            function = "reporter" if self.is_build else "writer"
+            return f"received {self.source.most_receives} times and given back each time: the {function}'s log says why"
         # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
         told = [self.attributes[key] for key in ("ERROR_CODE", "ERROR_MESSAGE") if self.attributes.get(key)]
         return ": ".join(told) or "it names no error: it was not EventBridge that sent it"
@@ -269,10 +286,13 @@ class Replay:
 
     def _send(self, letter: Letter, held: "Held", swept: set[str]) -> None:
         track = letter.source.track
+        if not letter.is_sweep and not letter.url:
+            held.faults[letter.id] = "not replayed: it is about a build, and without builds.reporter nothing reports builds"
+            return
         try:
             # One sweep does what all of a track would have done.
             if not letter.is_sweep:
-                self.sqs.send_message(QueueUrl=letter.source.images_url, MessageBody=letter.payload)
+                self.sqs.send_message(QueueUrl=letter.url, MessageBody=letter.payload)
             elif track not in swept:
                 self.place.client("lambda").invoke(
                     FunctionName=naming.function(track), InvocationType="Event", Payload=json.dumps(_SWEEP).encode()
@@ -352,7 +372,7 @@ def find_sources(place: Place, tracks: Sequence[str], queues: Sequence[str]) -> 
     """
     found: list[Source] = []
     for track in tracks:
-        images = _queue_url(place, track, "images")
+        images, builds = _queue_url(place, track, "images"), _find_queue(place, track, "builds")
         attributes = place.client("sqs").get_queue_attributes(QueueUrl=images, AttributeNames=["RedrivePolicy"])
         redrive = json.loads(attributes.get("Attributes", {}).get("RedrivePolicy", "{}"))
         found += [
@@ -361,6 +381,7 @@ def find_sources(place: Place, tracks: Sequence[str], queues: Sequence[str]) -> 
                 queue=queue,
                 url=_queue_url(place, track, queue),
                 images_url=images,
+                builds_url=builds,
                 most_receives=str(redrive.get("maxReceiveCount", "too many")),
             )
             for queue in queues
@@ -458,17 +479,23 @@ def _field(content: Any, *path: str) -> Any:  # noqa: ANN401 — any JSON
 
 
 def _queue_url(place: Place, track: str, purpose: str) -> str:
-    name = naming.queue(track, purpose)
+    if url := _find_queue(place, track, purpose):
+        return url
+    msg = (
+        f"There is no queue {naming.queue(track, purpose)} in account {place.account}: it is allowed to be missing only before "
+        f"the stack's first up. Run: pulumi up --stack {place.settings.stack}"
+    )
+    raise ReplayError(msg)
+
+
+def _find_queue(place: Place, track: str, purpose: str) -> str:
+    """Where a queue is, "" where there is none."""
     try:
-        return place.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+        return place.client("sqs").get_queue_url(QueueName=naming.queue(track, purpose))["QueueUrl"]
     except ClientError as error:
         if "NonExistentQueue" not in str(cast("Any", error).response["Error"]["Code"]):
             raise
-        msg = (
-            f"There is no queue {name} in account {place.account}: it is allowed to be missing only before the stack's first up. "
-            f"Run: pulumi up --stack {place.settings.stack}"
-        )
-        raise ReplayError(msg) from None
+        return ""
 
 
 def _table(held: Held, letters: Sequence[Letter]) -> Table:

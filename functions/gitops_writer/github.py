@@ -33,7 +33,7 @@ _FILES_PER_QUERY: Final = 200
 _SECONDARY_LIMIT_SECONDS: Final = 60.0
 _TIMEOUT: Final = urllib3.Timeout(connect=3.0, read=15.0)
 _HTTP_OK, _HTTP_CREATED, _HTTP_UNAUTHORIZED, _HTTP_FORBIDDEN, _HTTP_TOO_MANY = 200, 201, 401, 403, 429
-_HTTP_REQUEST_TIMEOUT, _HTTP_SERVER = 408, 500
+_HTTP_NOT_FOUND, _HTTP_REQUEST_TIMEOUT, _HTTP_UNPROCESSABLE, _HTTP_SERVER = 404, 408, 422, 500
 _SAID: Final = 300
 
 # GraphQL's error types that come again however often one asks; others (and none) are GitHub's own trouble.
@@ -227,6 +227,32 @@ def _wait(headers: Mapping[str, str], now: float) -> float:
     if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
         return max(1.0, float(reset) - now)
     return 0.0
+
+
+def set_status(app: App, repository: str, commit: str, body: Mapping[str, str]) -> None:
+    """Set a commit status.
+
+    https://docs.github.com/en/rest/commits/statuses#create-a-commit-status
+
+    Raises:
+        RefusedError: GitHub does not take it; without `access` where only this repository or commit is at fault.
+        UnavailableError: it may work later, and may have worked already.
+    """
+    url = f"{app.api_url}/repos/{repository}/statuses/{commit}"
+    status, headers, answer = exchange(app.pool, url, app.token(), body)
+    if status == _HTTP_UNAUTHORIZED:
+        # As for a commit: a new token, made with the key as it is now.
+        app.forget()
+        status, headers, answer = exchange(app.pool, url, app.token(), body)
+    if status == _HTTP_CREATED:
+        return
+    if status in {_HTTP_NOT_FOUND, _HTTP_UNPROCESSABLE}:
+        msg = (
+            f"GitHub answered {status} to a status of {repository}@{commit[:12]}: {str(answer.get('message', ''))[:_SAID]}. "
+            f"GitHub App {app.app_id} must be installed on the repository, and the commit must be there"
+        )
+        raise RefusedError(msg, access=False)
+    raise _by_status(status, headers, answer, app.clock())
 
 
 def graphql_url(api_url: str) -> str:

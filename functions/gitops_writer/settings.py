@@ -94,7 +94,7 @@ def read(variables: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: one line per variable that is missing or wrong.
     """
-    faults = list(_faults(variables))
+    faults = list(_faults(variables, _WRITER))
     if faults:
         raise SettingsError("\n".join(f"{fault}. The variables are declared in components/image_hook.py." for fault in faults))
     place = _IMAGE_FILE.fullmatch(variables["SLIPWAY_IMAGE_FILE"])
@@ -118,6 +118,58 @@ def read(variables: Mapping[str, str]) -> Settings:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReporterSettings:
+    """One track's build reporter.
+
+    Attributes:
+        track: Name of the track.
+        region: Region of its pipelines.
+        api_url: REST API of the Git host, without a slash at its end.
+        app_id: GitHub App.
+        installation_id: Its installation.
+        key_secret: Name of the secret that holds the App's private key (PEM).
+        queue_url: Where events wait.
+        failure_queue_url: Where events go that cannot be handled, each with its reason.
+        topic_arn: Topic of the track's alarms, where people are told of failed builds.
+        chat: Whether a chat shows that topic.
+    """
+
+    track: str
+    region: str
+    api_url: str
+    app_id: str
+    installation_id: str
+    key_secret: str
+    queue_url: str
+    failure_queue_url: str
+    topic_arn: str
+    chat: bool
+
+
+def read_reporter(variables: Mapping[str, str]) -> ReporterSettings:
+    """Read the reporter's configuration from `variables`, the process's environment.
+
+    Raises:
+        SettingsError: one line per variable that is missing or wrong.
+    """
+    faults = list(_faults(variables, _REPORTER))
+    if faults:
+        raise SettingsError("\n".join(f"{fault}. The variables are declared in components/build_reports.py." for fault in faults))
+    return ReporterSettings(
+        track=variables["SLIPWAY_TRACK"],
+        region=variables["AWS_REGION"],
+        api_url=variables["SLIPWAY_GITHUB_API_URL"].rstrip("/"),
+        app_id=variables["SLIPWAY_GITHUB_APP_ID"],
+        installation_id=variables["SLIPWAY_GITHUB_INSTALLATION_ID"],
+        key_secret=variables["SLIPWAY_GITHUB_KEY_SECRET"],
+        queue_url=variables["SLIPWAY_QUEUE_URL"],
+        failure_queue_url=variables["SLIPWAY_FAILURE_QUEUE_URL"],
+        topic_arn=variables["SLIPWAY_TOPIC_ARN"],
+        chat=variables["SLIPWAY_CHAT"] == "true",
+    )
+
+
 def _environments(text: str) -> Mapping[str, str] | None:
     try:
         read_text: object = json.loads(text)
@@ -129,23 +181,35 @@ def _environments(text: str) -> Mapping[str, str] | None:
     return pairs if pairs and all(isinstance(value, str) and value for value in pairs.values()) else None
 
 
-def _faults(variables: Mapping[str, str]) -> Iterable[str]:
-    allowed = {
-        "SLIPWAY_TRACK": (re.compile(r"[a-z][a-z0-9-]*"), "a track's name"),
-        "SLIPWAY_BRANCH": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"), "a branch without refs/heads/"),
-        "SLIPWAY_IMAGE_FILE": (_IMAGE_FILE, "apps/{service}/base/image/kustomization.yaml, or an overlay's"),
-        "SLIPWAY_REPOSITORY_PREFIX": (re.compile(r"[a-z0-9][a-z0-9._/-]*/"), "a prefix that ends with a slash"),
-        "SLIPWAY_GITOPS_REPOSITORY": (_REPOSITORY, "owner/name"),
-        "SLIPWAY_GITHUB_API_URL": (_URL, "an http(s) address, such as https://api.github.com"),
-        "SLIPWAY_GITHUB_APP_ID": (re.compile(r"\d+"), "a number"),
-        "SLIPWAY_GITHUB_INSTALLATION_ID": (re.compile(r"\d+"), "a number"),
-        "SLIPWAY_GITHUB_KEY_SECRET": (re.compile(r"\S+"), "the name of a secret"),
-        "SLIPWAY_QUEUE_URL": (_URL, "a queue's URL"),
-        "SLIPWAY_FAILURE_QUEUE_URL": (_URL, "a queue's URL"),
-        "SLIPWAY_CATALOGUE_PATH": (re.compile(r"/\S*/"), "a path that begins and ends with a slash"),
-        "SLIPWAY_SCAFFOLD": (re.compile(r"true|false"), "true or false"),
-        "SLIPWAY_ENVIRONMENTS": (re.compile(r".*", re.DOTALL), "a JSON object of branch by environment"),
-    }
+_SHARED: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
+    "SLIPWAY_TRACK": (re.compile(r"[a-z][a-z0-9-]*"), "a track's name"),
+    "SLIPWAY_GITHUB_API_URL": (_URL, "an http(s) address, such as https://api.github.com"),
+    "SLIPWAY_GITHUB_APP_ID": (re.compile(r"\d+"), "a number"),
+    "SLIPWAY_GITHUB_INSTALLATION_ID": (re.compile(r"\d+"), "a number"),
+    "SLIPWAY_GITHUB_KEY_SECRET": (re.compile(r"\S+"), "the name of a secret"),
+    "SLIPWAY_QUEUE_URL": (_URL, "a queue's URL"),
+    "SLIPWAY_FAILURE_QUEUE_URL": (_URL, "a queue's URL"),
+}
+_WRITER: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
+    **_SHARED,
+    "SLIPWAY_BRANCH": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"), "a branch without refs/heads/"),
+    "SLIPWAY_IMAGE_FILE": (_IMAGE_FILE, "apps/{service}/base/image/kustomization.yaml, or an overlay's"),
+    "SLIPWAY_REPOSITORY_PREFIX": (re.compile(r"[a-z0-9][a-z0-9._/-]*/"), "a prefix that ends with a slash"),
+    "SLIPWAY_GITOPS_REPOSITORY": (_REPOSITORY, "owner/name"),
+    "SLIPWAY_CATALOGUE_PATH": (re.compile(r"/\S*/"), "a path that begins and ends with a slash"),
+    "SLIPWAY_SCAFFOLD": (re.compile(r"true|false"), "true or false"),
+    "SLIPWAY_ENVIRONMENTS": (re.compile(r".*", re.DOTALL), "a JSON object of branch by environment"),
+}
+# Lambda sets the region: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+_REPORTER: Final = {
+    **_SHARED,
+    "AWS_REGION": (re.compile(r"[a-z]{2}(-[a-z]+)+-\d"), "a region"),
+    "SLIPWAY_TOPIC_ARN": (re.compile(r"arn:aws:sns:[a-z0-9-]+:\d{12}:\S+"), "a topic's ARN"),
+    "SLIPWAY_CHAT": (re.compile(r"true|false"), "true or false"),
+}
+
+
+def _faults(variables: Mapping[str, str], allowed: Mapping[str, tuple[re.Pattern[str], str]]) -> Iterable[str]:
     for name, (pattern, meaning) in allowed.items():
         value = variables.get(name)
         if value is None:

@@ -1,7 +1,16 @@
 """What CodePipeline and CodeBuild do with a commit: whether it starts a build, and the build itself, from the very buildspec."""
 
 from rehearsal.builds.buildspec import Build, BuildspecError, Phase, run_buildspec
-from rehearsal.builds.pipeline import BuildAction, PipelineError, Source, build_of, match_trigger, source_of
+from rehearsal.builds.pipeline import (
+    BuildAction,
+    PipelineError,
+    Source,
+    build_of,
+    match_trigger,
+    reach_artifact,
+    source_of,
+    use_connection,
+)
 from rehearsal.builds.tools import BASE_IMAGE, Images, ToolError, ensure_tools, make_base_image
 
 __all__ = [
@@ -18,6 +27,8 @@ __all__ = [
     "ensure_tools",
     "make_base_image",
     "match_trigger",
+    "reach_artifact",
     "run_buildspec",
     "source_of",
+    "use_connection",
 ]

@@ -1,6 +1,7 @@
 """What a push means to a declared CodePipeline: whether it starts, with which source variables, and what the build is given.
 
-Reads what `codepipeline.get_pipeline` returns; refuses what it does not know.
+Reads what `codepipeline.get_pipeline` returns; refuses what it does not know. Uses of the connection and of the artifact
+bucket are judged by the policies of the declared roles, as AWS judges them.
 https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html
 """
 
@@ -10,10 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from rehearsal.registry.policy import Context, Identity, Request, judge
+
 _PROVIDER: Final = "CodeStarSourceConnection"
 _REFERENCE: Final = re.compile(r"#\{([^}]*)\}")
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
 _PLAIN: Final = "PLAINTEXT"
+# CodePipeline's folder of a pipeline's artifacts, and that of one artifact within it. Only the first number has a page:
+# https://repost.aws/questions/QUI91tw7A9SUOMohJurNqmgA/code-pipeline-truncates-folder-names-in-output-artifact-s-3-bucket
+_PIPELINE_FOLDER: Final = 20
+_ARTIFACT_FOLDER: Final = 10
+# What the source action does over a connection with CODE_ZIP, with the keys that each request carries.
+# https://docs.aws.amazon.com/dtconsole/latest/userguide/security-iam.html#permissions-reference-connections-access
+_READS: Final[Mapping[str, Sequence[str]]] = {
+    "GetBranch": ("FullRepositoryId", "BranchName"),
+    "StartUploadArchiveToS3": ("FullRepositoryId", "BranchName"),
+    # It is about an upload, not about a repository.
+    "GetUploadArchiveToS3Status": (),
+}
+_KEYS: Final = ("FullRepositoryId", "BranchName", "ProviderAction", "ProviderPermissionsRequired")
+_SERVICES: Final = ("codeconnections", "codestar-connections")
 _WILD: Final = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 _GROUP: Final = {"{": "(?:", ",": "|", "}": ")"}
 
@@ -31,12 +48,16 @@ class Source:
         namespace: Namespace of its variables, "" without one.
         variables: Its output variables.
         artifact: Name of the output artifact, which holds the commit's files.
+        bucket: Bucket of the artifact.
+        key: Its key there.
     """
 
     action: str
     namespace: str
     variables: Mapping[str, str]
     artifact: str
+    bucket: str
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +101,83 @@ def match_trigger(definition: Mapping[str, Any], repository: str, branch: str) -
     return any(_matches(trigger, sources, repository, branch) for trigger in triggers)
 
 
-def source_of(definition: Mapping[str, Any], repository: str, branch: str, commit: str, message: str = "") -> Source:
-    """What the source action hands on when a push of `commit` to `branch` has started the pipeline.
+def use_connection(  # noqa: PLR0913 — the keys of one request
+    caller: Identity, connection: str, action: str, *, repository: str | None, branch: str | None, writes: bool = False
+) -> None:
+    """Judge one request over a connection as CodeConnections does, under both names of the service.
+
+    Args:
+        caller: The role that asks.
+        connection: ARN of the connection.
+        action: Provider action, such as `GetBranch` or `GitPush`.
+        repository: `owner/name`; None where the request is about no repository.
+        branch: The branch; None where the request is about none.
+        writes: Whether the action changes something at the provider.
 
     Raises:
-        PipelineError: the push does not start it.
+        PipelineError: the role's policies do not allow it.
+    """
+    prefix = connection.split(":")[2]
+    given = (repository, branch, action, "read_write" if writes else "read_only")
+    context: Context = {f"{each}:{key}": None for each in _SERVICES for key in _KEYS}
+    context = {**context, **{f"{prefix}:{key}": value for key, value in zip(_KEYS, given, strict=True)}}
+    verdict = judge(Request(caller=caller, action=f"{prefix}:UseConnection", resource=connection, context=context))
+    if not verdict:
+        about = f" for {repository}@{branch}" if repository else ""
+        msg = (
+            f"[Connections] {caller.principal_arn} does not have sufficient permissions to use the connection, by {action}"
+            f"{about}: {verdict.reason}"
+        )
+        raise PipelineError(msg)
+
+
+def reach_artifact(caller: Identity, action: str, bucket: str, key: str) -> None:
+    """Judge one request to the artifact bucket, such as `s3:GetObject`.
+
+    Raises:
+        PipelineError: the role's policies do not allow it.
+    """
+    resource = f"arn:aws:s3:::{bucket}/{key}"
+    asked = Request(caller=caller, action=action, resource=resource, resource_account=caller.account)
+    if not (verdict := judge(asked)):
+        msg = f"{caller.principal_arn} may not {action} the artifact {key}: {verdict.reason}"
+        raise PipelineError(msg)
+
+
+def source_of(  # noqa: PLR0913 — the push, and who fetches it
+    definition: Mapping[str, Any], repository: str, branch: str, commit: str, message: str = "", *, caller: Identity
+) -> Source:
+    """What the source action hands on when a push of `commit` to `branch` has started the pipeline.
+
+    Args:
+        definition: The pipeline.
+        repository: `owner/name`.
+        branch: The pushed branch.
+        commit: Its new tip.
+        message: The commit's message.
+        caller: The pipeline's role, which uses the connection and writes the artifact.
+
+    Raises:
+        PipelineError: the push does not start it, or the role may not use the connection for it, or not store the artifact.
     """
     if not match_trigger(definition, repository, branch):
         msg = f"a push to {branch} of {repository} does not start pipeline {_pipeline(definition).get('name')}"
         raise PipelineError(msg)
-    action = next(each for each in _sources(_pipeline(definition)) if _is_of(each, repository))
+    pipeline = _pipeline(definition)
+    action = next(each for each in _sources(pipeline) if _is_of(each, repository))
     configuration = action["configuration"]
+    for name, carried in _READS.items():
+        use_connection(
+            caller,
+            str(configuration["ConnectionArn"]),
+            name,
+            repository=repository if "FullRepositoryId" in carried else None,
+            branch=branch if "BranchName" in carried else None,
+        )
+    artifact, bucket = _one(action, "outputArtifacts"), str(pipeline["artifactStore"]["location"])
+    # The last part is random; the commit serves as well.
+    key = f"{str(pipeline['name'])[:_PIPELINE_FOLDER]}/{artifact[:_ARTIFACT_FOLDER]}/{commit[:7]}"
+    reach_artifact(caller, "s3:PutObject", bucket, key)
     return Source(
         action=action["name"],
         namespace=str(action.get("namespace") or ""),
@@ -105,7 +192,9 @@ def source_of(definition: Mapping[str, Any], repository: str, branch: str, commi
             "FullRepositoryName": repository,
             "ProviderType": "GitHub",
         },
-        artifact=_one(action, "outputArtifacts"),
+        artifact=artifact,
+        bucket=bucket,
+        key=key,
     )
 
 

@@ -283,6 +283,10 @@ class GitHost:
         )
         self._repo(full_name).statuses.setdefault(commit, {})[context] = status
 
+    def statuses(self, full_name: str, commit: str) -> Mapping[str, Status]:
+        """The latest status of each context on a commit."""
+        return dict(self._repo(full_name).statuses.get(commit, {}))
+
     def webhooks(self, full_name: str) -> list[Hook]:
         """A repository's webhooks."""
         return self._hub.hooks(self._repo(full_name))

@@ -455,6 +455,8 @@ _OPERATORS: Final[Mapping[str, Callable[[str, str], bool]]] = {
 }
 _NEGATED: Final[Mapping[str, str]] = {"StringNotEquals": "StringEquals"}
 _SETS: Final = ("ForAllValues", "ForAnyValue")
+# "If the condition key is not present, evaluate the condition element as true."
+_IF_EXISTS: Final = "IfExists"
 
 
 def _operator(operator: str, name: str) -> tuple[str, str]:
@@ -462,7 +464,7 @@ def _operator(operator: str, name: str) -> tuple[str, str]:
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
     """
-    qualifier, _, bare = operator.rpartition(":")
+    qualifier, _, bare = operator.removesuffix(_IF_EXISTS).rpartition(":")
     if (bare not in _OPERATORS and bare not in _NEGATED) or (qualifier and qualifier not in _SETS):
         known = sorted([*_OPERATORS, *_NEGATED])
         msg = f"{name} has the condition operator {operator!r}: known are {known}, alone or with {_SETS} before a colon"
@@ -476,6 +478,8 @@ def _holds(operator: str, key: str, wanted: Sequence[str], facts: Context, name:
         msg = f"{name} has a condition on {key}, which the request does not state: give its value, or None where it is absent"
         raise PolicyError(msg)
     fact = facts[key.lower()]
+    if fact is None and operator.endswith(_IF_EXISTS):
+        return True
     compare = _OPERATORS[_NEGATED.get(bare, bare)]
 
     def fits(value: str) -> bool:

@@ -91,9 +91,9 @@ def identity(program: Program, name: str, account: str) -> Identity:
     )
 
 
-def may(caller: Identity, action: str, resource: str) -> bool:
-    """Whether the caller's own policy and boundary let it do `action` on `resource`."""
-    context = {"iam:PermissionsBoundary": None, "iam:PolicyARN": None}
+def may(caller: Identity, action: str, resource: str, given: Mapping[str, str | None] | None = None) -> bool:
+    """Whether the caller's own policy and boundary let it do `action` on `resource`; `given` are more condition keys."""
+    context = {"iam:PermissionsBoundary": None, "iam:PolicyARN": None, **(given or {})}
     return bool(judge(Request(caller=caller, action=action, resource=resource, resource_account=caller.account, context=context)))
 
 

@@ -23,7 +23,8 @@ LIMITED: list[tuple[Callable[[str], str], int]] = [
     (lambda service: naming.target_group(service, "turquoise", 65535), naming.TARGET_GROUP_NAME_LENGTH),
     (lambda service: naming.role("dev", service, "release", "build"), naming.ROLE_NAME_LENGTH),
     (lambda service: naming.image_rule("release", service), naming.RULE_NAME_LENGTH),
-    (lambda service: naming.pipeline("release", service), naming.PIPELINE_NAME_LENGTH),
+    (lambda service: naming.pipeline("a-track-of-16-ab", service), naming.PIPELINE_NAME_LENGTH),
+    (lambda service: naming.project("a-track-of-16-ab", service), naming.PROJECT_NAME_LENGTH),
 ]
 
 
@@ -44,6 +45,28 @@ def test_a_name_that_does_not_fit_keeps_its_beginning_and_ends_in_a_hash() -> No
     shortened = naming.target_group("a-service-with-a-very-long-name", "blue", 8080)
     assert len(shortened) == naming.TARGET_GROUP_NAME_LENGTH
     assert shortened.startswith("a-service-with-a-very-lon")
+
+
+# Short ones too, which many services and tracks share.
+WORD = st.one_of(st.sampled_from(["a", "b", "a-b", "b-a", "shop", "shop-admin", "develop"]), SERVICE)
+
+
+@given(pairs=st.sets(st.tuples(WORD.map(lambda word: word[:16].rstrip("-")), WORD), min_size=2, max_size=40))
+def test_no_two_pipelines_share_the_folder_of_their_artifacts(pairs: set[tuple[str, str]]) -> None:
+    # https://repost.aws/questions/QUI91tw7A9SUOMohJurNqmgA/code-pipeline-truncates-folder-names-in-output-artifact-s-3-bucket
+    folders = {naming.pipeline(track, service)[:20] for track, service in pairs}
+    assert len(folders) == len(pairs)
+    assert {naming.artifacts(track, service) for track, service in pairs} == folders
+
+
+@given(one=WORD, other=WORD, service=WORD)
+def test_the_pattern_of_a_track_s_pipelines_matches_that_track_s_alone(one: str, other: str, service: str) -> None:
+    pattern = re.compile(re.escape(naming.pipelines(one)).replace(r"\*", ".*"))
+    assert pattern.fullmatch(naming.pipeline(one, service))
+    assert bool(pattern.fullmatch(naming.pipeline(other, service))) == (one == other)
+    # Another team's, or one of an older Slipway.
+    assert not pattern.fullmatch(f"slipway-{one}-{service}")
+    assert not pattern.fullmatch(f"{one}.{service}")
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a_b", "-a", "a-", "a.b", "ä", "a" * 64, "a\n"])

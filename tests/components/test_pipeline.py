@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import naming
 from components.pipeline import BUILDSPEC
 from components.platform import Platform
 from components.service import Service, ServiceArgs
@@ -32,6 +33,14 @@ def pipeline_of(program: Program, service: str = "storefront") -> Declared:
 
 def project_of(program: Program, service: str = "storefront") -> Declared:
     return program.one("codebuild/project:Project", service)
+
+
+def artifacts_of(name: str) -> str:
+    """The folder of a pipeline's artifacts, as CodePipeline makes it from the pipeline's name.
+
+    https://repost.aws/questions/QUI91tw7A9SUOMohJurNqmgA/code-pipeline-truncates-folder-names-in-output-artifact-s-3-bucket
+    """
+    return name[:20]
 
 
 def action(pipeline: Declared, stage: str) -> dict[str, Any]:
@@ -74,7 +83,8 @@ def test_runs_queue_up_so_that_a_newer_one_never_overtakes(stack: str, programs:
     inputs = pipeline_of(programs[stack]).inputs
     assert inputs["pipelineType"] == "V2"
     assert inputs["executionMode"] == "QUEUED"
-    assert project_of(programs[stack]).inputs["concurrentBuildLimit"] == 1
+    # Over such a limit a start fails; what exceeds the account's quota waits.
+    assert "concurrentBuildLimit" not in project_of(programs[stack]).inputs
 
 
 @pytest.mark.parametrize("stack", ["dev", "stg"])
@@ -192,7 +202,7 @@ def test_a_build_pushes_to_its_own_repository_and_reads_its_own_source_and_no_mo
     build = identity(programs[stack], f"storefront-{track}-build", account)
     repository = f"arn:aws:ecr:eu-central-1:{account}:repository/{track}"
     bucket = f"arn:aws:s3:::slipway-artifacts-{account}-eu-central-1"
-    own = f"{bucket}/slipway-{track}-storefront"[: len(bucket) + 1 + 20]
+    own = f"{bucket}/{artifacts_of(pipeline_of(programs[stack]).inputs['name'])}"
     for each in ("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"):
         assert may(build, each, f"{repository}/storefront")
         assert not may(build, each, f"{repository}/invoices")
@@ -200,7 +210,8 @@ def test_a_build_pushes_to_its_own_repository_and_reads_its_own_source_and_no_mo
     assert may(build, "ecr:GetAuthorizationToken", "*")
     assert may(build, "s3:GetObject", f"{own}/source/x.zip")
     assert not may(build, "s3:PutObject", f"{own}/source/x.zip")
-    assert not may(build, "s3:GetObject", f"{bucket}/slipway-{track}-invoices/source/x.zip")
+    others = artifacts_of(pipeline_of(programs[stack], "invoices").inputs["name"])
+    assert not may(build, "s3:GetObject", f"{bucket}/{others}/source/x.zip")
     assert may(
         build, "logs:PutLogEvents", f"arn:aws:logs:eu-central-1:{account}:log-group:/slipway/{track}/builds/storefront:log"
     )
@@ -216,12 +227,9 @@ def test_a_pipeline_uses_its_connection_and_starts_its_own_build_and_no_more(
     del branch
     program = programs[stack]
     pipeline = identity(program, f"storefront-{track}-pipeline", account)
-    connection = action(pipeline_of(program), "Source")["configuration"]["ConnectionArn"]
     project = f"arn:aws:codebuild:eu-central-1:{account}:project/slipway-{track}"
-    bucket, prefix = f"arn:aws:s3:::slipway-artifacts-{account}-eu-central-1", f"slipway-{track}-storefront"[:20]
-    assert may(pipeline, "codeconnections:UseConnection", connection)
-    assert may(pipeline, "codestar-connections:UseConnection", connection)
-    assert not may(pipeline, "codeconnections:UseConnection", connection.replace("/0f6ab1c2", "/ffffffff"))
+    bucket = f"arn:aws:s3:::slipway-artifacts-{account}-eu-central-1"
+    prefix = artifacts_of(pipeline_of(program).inputs["name"])
     for each in ("codebuild:StartBuild", "codebuild:BatchGetBuilds"):
         assert may(pipeline, each, f"{project}-storefront")
         assert not may(pipeline, each, f"{project}-invoices")
@@ -229,6 +237,70 @@ def test_a_pipeline_uses_its_connection_and_starts_its_own_build_and_no_more(
     assert not may(pipeline, "codebuild:UpdateProject", f"{project}-storefront")
     assert may(pipeline, "s3:PutObject", f"{bucket}/{prefix}/source/x.zip")
     assert not may(pipeline, "iam:PassRole", f"arn:aws:iam::{account}:role/slipway-{track}-storefront-build")
+
+
+def uses(caller: Identity, connection: str, *, writes: bool, **keys: str | None) -> list[bool]:
+    """Whether `caller` may use a connection for a request with these keys, under each name of the service.
+
+    An ARN has one service, and which names a request is judged by has changed before: the other's keys are absent.
+    """
+    found: list[bool] = []
+    for service, other in (("codeconnections", "codestar-connections"), ("codestar-connections", "codeconnections")):
+        given = {"FullRepositoryId": None, "BranchName": None, **keys}
+        given["ProviderPermissionsRequired"] = "read_write" if writes else "read_only"
+        context = {f"{service}:{key}": value for key, value in given.items()}
+        absent = {f"{other}:{key}": None for key in given}
+        found.append(may(caller, f"{service}:UseConnection", connection, {**context, **absent}))
+    return found
+
+
+@pytest.mark.parametrize(("stack", "account", "track", "branch"), HOSTS)
+def test_a_pipeline_reads_one_branch_of_its_repository_over_the_connection_and_writes_nowhere(
+    stack: str, account: str, track: str, branch: str, programs: Mapping[str, Program]
+) -> None:
+    program = programs[stack]
+    pipeline = identity(program, f"storefront-{track}-pipeline", account)
+    connection = action(pipeline_of(program), "Source")["configuration"]["ConnectionArn"]
+    own, yes, no = "example-org/storefront", [True, True], [False, False]
+    assert uses(pipeline, connection, writes=False, FullRepositoryId=own, BranchName=branch) == yes
+    assert uses(pipeline, connection, writes=False, FullRepositoryId=own) == yes
+    # The state of an upload: a request about no repository.
+    assert uses(pipeline, connection, writes=False) == yes
+    assert uses(pipeline, connection, writes=False, FullRepositoryId="example-org/invoices", BranchName=branch) == no
+    assert uses(pipeline, connection, writes=False, FullRepositoryId="example-org/invoices") == no
+    assert uses(pipeline, connection, writes=False, FullRepositoryId=f"{own}-admin", BranchName=branch) == no
+    for elsewhere in ({"develop", "master", "main"} - {branch}) | {f"{branch}2"}:
+        assert uses(pipeline, connection, writes=False, FullRepositoryId=own, BranchName=elsewhere) == no
+    # GitPush, CreateCommit, UpdatePullRequest and the like.
+    assert uses(pipeline, connection, writes=True, FullRepositoryId=own, BranchName=branch) == no
+    assert uses(pipeline, connection, writes=True) == no
+    another = connection.replace("/0f6ab1c2", "/ffffffff")
+    assert another != connection
+    assert uses(pipeline, another, writes=False, FullRepositoryId=own, BranchName=branch) == no
+    build = identity(program, f"storefront-{track}-build", account)
+    assert uses(build, connection, writes=False, FullRepositoryId=own, BranchName=branch) == no
+
+
+def test_no_build_reads_the_sources_of_another_service_or_track_whose_name_begins_alike() -> None:
+    services = ("shop", "shop-admin", "shop-a", "shop-admin-of-a-very-long-name", "shop-admin-of-a-very-long-nature")
+
+    def catalogue(platform: Platform) -> None:
+        for number, name in enumerate(services):
+            Service(name, ServiceArgs(platform=platform, repository=name, port=8080, priority=1000 + number))
+
+    program = evaluate("dev", catalogue=catalogue)
+    bucket = f"arn:aws:s3:::slipway-artifacts-{HOSTS[0][1]}-eu-central-1"
+    names = {each: pipeline_of(program, f"{each}-develop").inputs["name"] for each in services}
+    for reader in services:
+        for role in ("build", "pipeline"):
+            caller = identity(program, f"{reader}-develop-{role}", HOSTS[0][1])
+            reached = [each for each in services if may(caller, "s3:GetObject", f"{bucket}/{artifacts_of(names[each])}/source/x")]
+            assert reached == [reader]
+            # Another track's pipeline of the same service, and what stands beside the folder.
+            for other in (naming.pipeline("release", reader), naming.pipeline("develop-2", reader)):
+                assert not may(caller, "s3:GetObject", f"{bucket}/{artifacts_of(other)}/source/x")
+            assert not may(caller, "s3:GetObject", f"{bucket}/{artifacts_of(names[reader])}2/source/x")
+            assert not may(caller, "s3:GetObject", f"{bucket}/x")
 
 
 @pytest.mark.parametrize(("stack", "account", "track", "branch"), HOSTS)
@@ -248,7 +320,7 @@ def test_only_pipelines_and_the_service_s_own_project_take_on_its_roles(
     assert not assumes("build", f"{project}-storefront".replace(account, "999999999999"), "codebuild.amazonaws.com")
     assert not assumes("build", f"{project}-storefront", "lambda.amazonaws.com")
     # CodePipeline names no source (components/pipeline.py).
-    pipeline = f"arn:aws:codepipeline:eu-central-1:{account}:slipway-{track}-storefront"
+    pipeline = f"arn:aws:codepipeline:eu-central-1:{account}:{pipeline_of(program).inputs['name']}"
     assert assumes("pipeline", pipeline, "codepipeline.amazonaws.com")
     assert not assumes("pipeline", pipeline, "codebuild.amazonaws.com")
 

@@ -39,6 +39,7 @@ PATIENCE_SECONDS: Final = 120
 FAULTS: Final = "tests/functions/test_faults.py::test_a_fault_is_classified_and_nothing_is_lost_doubled_or_let_out"
 SWEEPS: Final = "tests/functions/test_faults.py::test_a_sweep_that_meets_a_fault_says_so_and_the_next_one_mends"
 HANDLER: Final = "tests/functions/test_handler.py"
+REPORTED: Final = "tests/functions/test_reporter.py::test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,12 @@ def _in(file: str, *handlings: tuple[str, str, str, str]) -> list[Handling]:
 
 GITHUB: Final = _in(
     "github.py",
-    ("an expired token is replaced", "if status == _HTTP_UNAUTHORIZED:", "if False:", "[401-expired-token-at-the-commit]"),
+    (
+        "an expired token is replaced",
+        "if status == _HTTP_UNAUTHORIZED:\n            # Revoked",
+        "if False:\n            # Revoked",
+        "[401-expired-token-at-the-commit]",
+    ),
     ("a refused token is forgotten", "self.app.forget()", "pass", "[401-expired-token-at-the-commit]"),
     (
         "a token is not used for its last minutes",
@@ -437,7 +443,142 @@ EDGES: Final = [
     ),
 ]
 
-HANDLINGS: Final = (*GITHUB, *WRITER, *CORE, *FILES, *EDGES)
+REPORTER: Final = [
+    *_in(
+        "reporter.py",
+        (
+            "a status is looked at again after it was set",
+            "for _ in range(_LOOKS):",
+            "for _ in range(1):",
+            f"{REPORTED}_a_late_pending_does_not_stand_over_a_state_that_came_in_between",
+        ),
+        (
+            "a history that lags is asked again",
+            "if seen is Skip.NO_COMMIT and changed.succeeded:",
+            "if False:",
+            f"{REPORTED}_a_history_that_lags_behind_its_event_is_asked_again",
+        ),
+        (
+            "events of one run are one status",
+            "runs[changed.execution] = (both",
+            "runs[changed.execution + message.id] = (both",
+            f"{REPORTED}_events_of_one_run_in_one_batch_are_one_status",
+        ),
+        (
+            "people are told of a failed run",
+            "if changed.failed:",
+            "if False:",
+            f"{REPORTED}_a_failed_build_is_a_failure_on_its_commit_and_people_are_told_once",
+        ),
+        (
+            "one repository's refusal is its service's",
+            "if not error.access:",
+            "if False:",
+            f"{REPORTED}_an_app_that_is_not_installed_on_the_repository_is_that_service_s_fault_alone",
+        ),
+        (
+            "a refusal of the App fails no event",
+            "if not error.access:",
+            "if True:",
+            f"{REPORTED}_a_key_that_github_does_not_take_waits_for_a_person_and_fails_no_event",
+        ),
+        (
+            "GitHub's limit is remembered",
+            "self.pace.hold(self.clock() + after_seconds)",
+            "pass",
+            f"{REPORTED}_while_github_wants_to_be_left_alone_it_is",
+        ),
+        (
+            "AWS's trouble goes back",
+            'except aws.ERRORS as error:\n            self.logger.warning("back',
+            'except ZeroDivisionError as error:\n            self.logger.warning("back',
+            f"{REPORTED}_trouble_of_aws_sends_the_event_back_without_a_word_of_the_request[Publish]",
+        ),
+        (
+            "what cannot be given up stays in the queue builds",
+            'except aws.ERRORS as error:\n            self.logger.error("not given up',
+            'except ZeroDivisionError as error:\n            self.logger.error("not given up',
+            f"{REPORTED}_what_cannot_be_given_up_stays",
+        ),
+        (
+            "a queue builds that does not put back harms nothing",
+            "except aws.ERRORS as error:\n            failed = [aws.described(error)]",
+            "except ZeroDivisionError as error:\n            failed = [str(error)]",
+            f"{REPORTED}_a_queue_that_does_not_put_back_harms_nothing",
+        ),
+        (
+            "no status is begun without time",
+            " or remaining() - wait < _RESERVE_SECONDS",
+            "",
+            f"{REPORTED}_no_status_is_begun_without_time_for_it",
+        ),
+        (
+            "statuses are paced",
+            "self.sleep(wait)",
+            "pass",
+            f"{REPORTED}_many_builds_at_once_stay_within_what_github_allows",
+        ),
+    ),
+    *_in(
+        "builds.py",
+        (
+            "a newer run of the commit speaks for it",
+            "if _repeated(changed.execution, commit, runs):",
+            "if False:",
+            f"{REPORTED}_an_older_run_of_the_same_commit_does_not_stand_over_a_newer_one",
+        ),
+        (
+            "another track's run is none of ours",
+            ' or name is None or name["track"] != track:',
+            " or name is None:",
+            f"{REPORTED}_another_track_s_or_team_s_run_is_left_alone",
+        ),
+        (
+            "an event that is no JSON is given up",
+            "except (ValueError, RecursionError):",
+            "except RecursionError:",
+            f"{REPORTED}_what_is_no_event_is_given_up_with_its_reason_and_the_rest_is_done",
+        ),
+        (
+            "an event that is nested too deeply is given up",
+            "except (ValueError, RecursionError):",
+            "except ValueError:",
+            f"{REPORTED}_what_is_no_event_is_given_up_with_its_reason_and_the_rest_is_done",
+        ),
+        (
+            "an event without a run is given up",
+            "if not _EXECUTION.fullmatch(execution):",
+            "if False:",
+            f"{REPORTED}_what_is_no_event_is_given_up_with_its_reason_and_the_rest_is_done",
+        ),
+    ),
+    *_in(
+        "pipelines.py",
+        (
+            "a pipeline that is gone is no error",
+            "if aws.code(error) in _ABSENT:",
+            "if False:",
+            f"{REPORTED}_a_pipeline_that_is_gone_is_no_error",
+        ),
+    ),
+    *_in(
+        "github.py",
+        (
+            "a refused token is replaced for a status",
+            "if status == _HTTP_UNAUTHORIZED:\n        # As for a commit",
+            "if False:\n        # As for a commit",
+            f"{REPORTED}_a_refused_token_is_replaced",
+        ),
+        (
+            "a repository's refusal is told from the App's",
+            "if status in {_HTTP_NOT_FOUND, _HTTP_UNPROCESSABLE}:",
+            "if False:",
+            f"{REPORTED}_an_app_that_is_not_installed_on_the_repository_is_that_service_s_fault_alone",
+        ),
+    ),
+]
+
+HANDLINGS: Final = (*GITHUB, *WRITER, *CORE, *FILES, *EDGES, *REPORTER)
 
 
 def plant(folder: Path, changes: Mapping[str, str]) -> None:

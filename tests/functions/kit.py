@@ -143,7 +143,7 @@ class Wire:
 
     def client(self, service: str, **options: object) -> Any:  # noqa: ANN401 — boto3's clients are made at run time
         """What goes to AWS; stands in for the session's own way to make a client."""
-        made = cast("Any", _session()).client(service, **options)
+        made = cast("Any", shared_session()).client(service, **options)
 
         def before(event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
             return self.tell(event_name.partition(".")[2], done=False) or botocore_stubber(event_name, request=request)
@@ -348,7 +348,8 @@ def _one_at_a_time(carry_out: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def _session() -> boto3.Session:
+def shared_session() -> boto3.Session:
+    """Reads the services' models once for all tests, which takes most of a client's making."""
     return boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
@@ -364,7 +365,7 @@ def bench(folder: Path, patch: pytest.MonkeyPatch, *, track: str = "develop") ->
     branch, app = ("dev", DEV_APP) if develop else ("stg", STG_APP)
     with mock_aws(), githost_kit.world(folder) as world:
         # Reading the services' models takes most of a client's making: one session reads them for all tests.
-        patch.setattr(boto3, "DEFAULT_SESSION", _session())
+        patch.setattr(boto3, "DEFAULT_SESSION", shared_session())
         # Queues go by the world's clock; of two moments the later one is later, also while that stands still.
         ticks = itertools.count(1)
         patch.setattr("moto.sqs.models.unix_time_millis", lambda: world.now * 1000 + next(ticks) / 1000)

@@ -193,6 +193,38 @@ def function(dev: Account) -> None:
     )
 
 
+def built(service: str = "storefront", state: str = "FAILED") -> str:
+    """CodePipeline's event of a build, as components/build_reports.py sends it."""
+    detail = {"pipeline": naming.pipeline("develop", service), "execution-id": "11111111-2222-3333-4444-555555555555"}
+    kind = "CodePipeline Pipeline Execution State Change"
+    return json.dumps({"detail-type": kind, "source": "aws.codepipeline", "detail": {**detail, "state": state}})
+
+
+def test_an_event_of_a_build_goes_back_to_the_reporter_and_one_of_an_image_to_the_writer(
+    dev: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev.sqs.create_queue(QueueName=naming.queue("develop", "builds"))
+    id_ = dev.put("unprocessed", built())
+    dev.put("undelivered", built("a"), ERROR_CODE="NO_PERMISSIONS", ERROR_MESSAGE="It lets no rule in.")
+    dev.give_up(built("c"), "c", "the App is not installed")
+    dev.put("unprocessed", event("b"))
+    assert dev.run() == DONE
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(id_[:8])).split()
+    assert " ".join(row[6:]) == "storefront FAILED received 10 times and given back each time: the reporter's log says why"
+    assert dev.run("--send-all") == DONE
+    assert dev.bodies("builds") == sorted(map(built, ("a", "c", "storefront")))
+    assert dev.bodies("images") == [event("b")]
+    assert [dev.bodies(queue) for queue in QUEUES] == [[], [], []]
+
+
+def test_an_event_of_a_build_stays_where_nothing_reports_builds(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    dev.put("unprocessed", built())
+    assert dev.run("--send-all") == LEFT
+    assert "not replayed: it is about a build, and without builds.reporter nothing reports builds" in capsys.readouterr().out
+    assert dev.bodies("unprocessed") == [built()]
+    assert dev.bodies("images") == []
+
+
 # Showing
 
 

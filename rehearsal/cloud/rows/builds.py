@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from rehearsal.cloud.emulators import MOTO
-from rehearsal.cloud.row import Ask, Inputs, Row, Rows, tag_list
+from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows, tag_list
 from rehearsal.cloud.rows.parts import ours, tag_changes, told
 from rehearsal.program import Created
 
@@ -206,7 +206,7 @@ _PROJECT: Final = {
     "buildTimeout": "timeoutInMinutes",
     "serviceRole": "serviceRole",
 }
-_LOST: Final = ("cache", "concurrentBuildLimit", "logsConfig")
+_LOST: Final = ("cache", "logsConfig")
 
 
 def _project(ask: Ask) -> Created:
@@ -221,6 +221,14 @@ def _project(ask: Ask) -> Created:
 def _project_parameters(ask: Ask) -> dict[str, Any]:
     inputs = ask.inputs
     name, role = inputs.needed("name"), inputs.needed("serviceRole")
+    if inputs.has("concurrentBuildLimit"):
+        # https://docs.aws.amazon.com/codebuild/latest/APIReference/API_CreateProject.html: "New builds are only started if the
+        # current number of builds is less than or equal to this limit"; others fail, and ministack starts them all the same.
+        msg = (
+            f"project {name} has concurrentBuildLimit {inputs.number('concurrentBuildLimit')}: CodeBuild fails a start over it "
+            "and does not queue it. Remove it; without one builds wait for the account's quota"
+        )
+        raise RealiseError(msg)
     ask.assumed_by(role, "codebuild.amazonaws.com", ask.arn("codebuild", f"project/{name}"))
     environment = inputs.block("environment")
     machine: dict[str, Any] = environment.same("type", "image", "computeType", "privilegedMode")
@@ -231,7 +239,6 @@ def _project_parameters(ask: Ask) -> dict[str, Any]:
         "artifacts": inputs.block("artifacts").same("type"),
         "environment": machine,
         **inputs.renamed(_PROJECT),
-        **inputs.same("concurrentBuildLimit"),
     }
     if inputs.has("cache"):
         parameters["cache"] = inputs.block("cache").same("type", "location", "modes")
@@ -258,7 +265,7 @@ def _read_project(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     found = next(iter(ask.call("codebuild", "batch_get_projects", names=[_project_name(id_)])["projects"]), None)
     if found is None:
         return None
-    # Cache, logs and the limit of builds are lost in ministack.
+    # Cache and logs are lost in ministack.
     there = {
         "name": found["name"],
         "arn": found["arn"],

@@ -6,15 +6,17 @@ from typing import Any, Final
 
 import pytest
 
-from rehearsal.builds import PipelineError, build_of, match_trigger, source_of
+from rehearsal.builds import PipelineError, build_of, match_trigger, reach_artifact, source_of, use_connection
+from rehearsal.registry.policy import Identity
 
 REPOSITORY, COMMIT = "example-org/storefront", "0123456789abcdef0123456789abcdef01234567"
 
 # botocore's shape of what components/pipeline.py declares.
 DECLARED: Final[dict[str, Any]] = {
     "pipeline": {
-        "name": "slipway-develop-storefront",
+        "name": "slipway-0123456789ab.develop.storefront",
         "pipelineType": "V2",
+        "artifactStore": {"type": "S3", "location": "artifacts"},
         "triggers": [
             {
                 "providerType": "CodeStarSourceConnection",
@@ -70,6 +72,20 @@ DECLARED: Final[dict[str, Any]] = {
     },
     "metadata": {},
 }
+
+
+CONNECTION: Final = DECLARED["pipeline"]["stages"][0]["actions"][0]["configuration"]["ConnectionArn"]
+
+
+def role(*, folder: str = "slipway-0123456789ab", **keys: str) -> Identity:
+    """A pipeline's role: `keys` are conditions on the connection's use."""
+    conditions = {f"codeconnections:{key}": value for key, value in keys.items()}
+    use: dict[str, Any] = {"Effect": "Allow", "Action": "codeconnections:UseConnection", "Resource": CONNECTION}
+    if keys:
+        use["Condition"] = {"StringEqualsIfExists": conditions}
+    store = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::artifacts/{folder}/*"}
+    policy = {"Version": "2012-10-17", "Statement": [use, store]}
+    return Identity(account="111111111111", principal_arn="arn:aws:iam::111111111111:role/pipeline", policies=[policy])
 
 
 def changed(**pushes: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
@@ -151,7 +167,7 @@ def test_what_is_not_known_is_an_error() -> None:
 
 
 def test_the_build_is_given_the_pushed_commit() -> None:
-    source = source_of(changed(branches={"includes": ["dev*"]}), REPOSITORY, "dev2", COMMIT, "Fix the bell")
+    source = source_of(changed(branches={"includes": ["dev*"]}), REPOSITORY, "dev2", COMMIT, "Fix the bell", caller=role())
     assert (source.namespace, source.artifact) == ("SourceVariables", "source")
     assert source.variables["BranchName"] == "dev2"
     assert source.variables["CommitMessage"] == "Fix the bell"
@@ -162,7 +178,7 @@ def test_the_build_is_given_the_pushed_commit() -> None:
 
 def test_a_push_that_starts_nothing_has_no_source() -> None:
     with pytest.raises(PipelineError, match="does not start"):
-        source_of(DECLARED, REPOSITORY, "master", COMMIT)
+        source_of(DECLARED, REPOSITORY, "master", COMMIT, caller=role())
 
 
 @pytest.mark.parametrize(
@@ -177,11 +193,51 @@ def test_a_variable_that_would_not_resolve_is_an_error(path: str, value: str, sa
     definition = copy.deepcopy(DECLARED)
     definition["pipeline"]["stages"][1]["actions"][0]["configuration"][path] = value
     with pytest.raises(PipelineError, match=said):
-        build_of(definition, source_of(DECLARED, REPOSITORY, "develop", COMMIT))
+        build_of(definition, source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role()))
 
 
 def test_a_build_that_takes_another_artifact_is_an_error() -> None:
     definition = copy.deepcopy(DECLARED)
     definition["pipeline"]["stages"][1]["actions"][0]["inputArtifacts"] = [{"name": "sauce"}]
     with pytest.raises(PipelineError, match="no files would come"):
-        build_of(definition, source_of(DECLARED, REPOSITORY, "develop", COMMIT))
+        build_of(definition, source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role()))
+
+
+READ = {"FullRepositoryId": REPOSITORY, "BranchName": "develop", "ProviderPermissionsRequired": "read_only"}
+
+
+def test_a_role_that_is_limited_to_its_branch_fetches_the_source() -> None:
+    assert source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role(**READ)).key == "slipway-0123456789ab/source/0123456"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"FullRepositoryId": "example-org/invoices"}, {"BranchName": "master"}, {"ProviderPermissionsRequired": "read_write"}],
+)
+def test_a_role_that_may_not_read_the_branch_gets_no_source(keys: dict[str, str]) -> None:
+    with pytest.raises(PipelineError, match=r"sufficient permissions to use the connection, by GetBranch for example-org/store"):
+        source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role(**{**READ, **keys}))
+
+
+def test_a_role_that_is_limited_by_a_key_which_not_every_request_carries_gets_no_source() -> None:
+    caller = role(FullRepositoryId=REPOSITORY)
+    policy = json.loads(json.dumps(caller.policies[0]).replace("StringEqualsIfExists", "StringEquals"))
+    strict = Identity(account=caller.account, principal_arn=caller.principal_arn, policies=[policy])
+    with pytest.raises(PipelineError, match="by GetUploadArchiveToS3Status"):
+        source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=strict)
+
+
+@pytest.mark.parametrize("action", ["GitPush", "CreateCommit", "UpdatePullRequest"])
+def test_writing_over_the_connection_needs_the_permission_to_write(action: str) -> None:
+    use_connection(role(), CONNECTION, action, repository=REPOSITORY, branch="develop", writes=True)
+    with pytest.raises(PipelineError, match=action):
+        use_connection(role(**READ), CONNECTION, action, repository=REPOSITORY, branch="develop", writes=True)
+
+
+def test_an_artifact_lies_below_the_first_characters_of_the_pipeline_s_name() -> None:
+    with pytest.raises(PipelineError, match="s3:PutObject the artifact slipway-0123456789ab/"):
+        source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role(folder="slipway-0123456789ab.develop.storefront"))
+    source = source_of(DECLARED, REPOSITORY, "develop", COMMIT, caller=role())
+    reach_artifact(role(), "s3:GetObject", source.bucket, source.key)
+    with pytest.raises(PipelineError, match="may not s3:GetObject"):
+        reach_artifact(role(folder="slipway-ba9876543210"), "s3:GetObject", source.bucket, source.key)

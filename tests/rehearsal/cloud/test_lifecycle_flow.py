@@ -24,7 +24,6 @@ DEFAULT_BRANCH: Final = "github:index/branchDefault:BranchDefault"
 # What is declared and cannot be read back, and why.
 UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
     ("aws:codebuild/project:Project", "cache"): "ministack drops it",
-    ("aws:codebuild/project:Project", "concurrentBuildLimit"): "ministack drops it",
     ("aws:codebuild/project:Project", "logsConfig"): "ministack drops it",
     ("aws:ecr/repository:Repository", "forceDelete"): "the provider's own",
     ("aws:ecr/repository:Repository", "imageTagMutabilityExclusionFilters"): "ministack drops it",
