@@ -27,7 +27,7 @@ if settings.owns_gitops:
     GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch, repositories=catalogue.repositories))
 
 if settings.network is not None:  # a tooling stack has none, and no clusters
-    network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, settings=settings.network, **place))
+    network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, zones=settings.zones, settings=settings.network, **place))
     edge = Edge(stack, EdgeArgs(environment=stack, account=here.account, region=here.region, zone=here.zone, network=network))
     for colour, wanted in settings.clusters.items():
         cluster = Cluster(

@@ -22,8 +22,8 @@ ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
 CLUSTER = "eks:index:Cluster"
 ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 TWO_COLOURS = {
-    "blue": {"version": "1.34", "weight": 100, "nodes": {"instanceTypes": ["m7g.large"]}},
-    "green": {"version": "1.35", "weight": 0, "nodes": {"instanceTypes": ["m7g.large"]}},
+    "blue": {"version": "1.34", "weight": 100, "endpoint": {"private": True}, "nodes": {"instanceTypes": ["m7g.large"]}},
+    "green": {"version": "1.35", "weight": 0, "endpoint": {"private": True}, "nodes": {"instanceTypes": ["m7g.large"]}},
 }
 WORKLOADS = {
     "load-balancer-controller": ("kube-system", "aws-load-balancer-controller"),
