@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+import grpc
 import pulumi
 import yaml
 from google.protobuf import json_format, struct_pb2
@@ -193,6 +194,24 @@ class Program:
         return [each for each in self.resources if each.parent == urn]
 
 
+class InvokeError(Exception):
+    """What a provider answers a function with when it fails, for worlds to raise: the program sees what the engine would show."""
+
+
+class _RpcError(grpc.RpcError):
+    """An `InvokeError` on the wire. Any other exception ends the whole evaluation."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._text
+
+
 class ProgramError(Exception):
     """The program raised; `registered` tells what had been registered by then."""
 
@@ -307,7 +326,7 @@ class Imagined:
         region: str = "eu-central-1",
         *,
         caller: str | None = None,
-        answers: Mapping[str, Mapping[str, Any] | Exception] | None = None,
+        answers: Mapping[str, Mapping[str, Any] | InvokeError] | None = None,
     ) -> None:
         """Imagine an account.
 
@@ -340,7 +359,7 @@ class Imagined:
     def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the functions that the program calls; an unknown one is an error, never an empty answer."""
         answer = self.answers.get(token)
-        if isinstance(answer, Exception):
+        if isinstance(answer, InvokeError):
             raise answer
         if answer is not None:
             return {**args, **answer}
@@ -567,7 +586,10 @@ class _Monitor(mocks.MockMonitor):
 
     def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802 — the protocol's own name and untyped messages
         self._loop()
-        return super().Invoke(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+        try:
+            return super().Invoke(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+        except InvokeError as error:
+            raise _RpcError(str(error)) from None
 
     def _loop(self) -> None:
         """Give this worker thread an event loop that is closed in the end: the SDK would make one and leave it open."""
@@ -797,6 +819,7 @@ __all__ = [
     "Created",
     "Declared",
     "Imagined",
+    "InvokeError",
     "Program",
     "ProgramError",
     "Request",

@@ -198,4 +198,5 @@ def _ask(action: str, invoke: Callable[[], Answer]) -> Answer | None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    said = re.sub(r"^invoke of \S+ failed: (invocation of \S+ returned an error: )?", "", text)
+    return " ".join(said.split())[:300].rstrip(".")

@@ -150,7 +150,13 @@ def name(path: Path) -> str:
 
 def key(part: str) -> str:
     """Return a key for a message, quoted where it is no plain word."""
-    return part if re.fullmatch(r"[\w-]+", part) else json.dumps(part, ensure_ascii=False)
+    return part if re.fullmatch(r"[\w-]+", part) else quoted(part)
+
+
+def quoted(text: str) -> str:
+    """Return text in double quotes, in one line and with every character to be seen."""
+    whole = json.dumps(text, ensure_ascii=False)
+    return whole if whole.isprintable() else json.dumps(text)
 
 
 def shown(value: object, text: str | None = None) -> str:
@@ -158,8 +164,7 @@ def shown(value: object, text: str | None = None) -> str:
     if value is None:
         return "empty"
     if isinstance(value, str):
-        whole = f"'{value}'" if value.isprintable() and "'" not in value else json.dumps(value, ensure_ascii=False)
-        whole = whole if whole.isprintable() else json.dumps(value)
+        whole = f"'{value}'" if value.isprintable() and "'" not in value else quoted(value)
     elif text is not None:
         whole = text
     else:
@@ -170,10 +175,10 @@ def shown(value: object, text: str | None = None) -> str:
 def _flow(value: object) -> str:
     """Return a value in YAML's flow style."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{one}: {_flow(each)}" for one, each in cast("dict[str, object]", value).items()) + "}"
+        return "{" + ", ".join(f"{key(one)}: {_flow(each)}" for one, each in cast("dict[str, object]", value).items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(each) for each in cast("list[object]", value)) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _number(value)
+    return quoted(value) if isinstance(value, str) else _number(value)
 
 
 def _number(value: object) -> str:

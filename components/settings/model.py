@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.alias_generators import to_camel
 
 from components import machines, naming, regions, versions
-from components.settings.describe import Expects
+from components.settings.describe import Expects, shown
 from components.settings.describe import key as describe_key
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html: a VPC is a /16 to a /28. The upper bound here is
@@ -677,8 +677,10 @@ class Settings(_Model):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
+        if odd := list(self._odd_names()):
+            # Other rules write names as they are.
+            raise ValueError("\n".join(odd))
         faults = [
-            *self._odd_names(),
             *self._unknown_names(),
             *self._crossed_tracks(),
             *self._gitops_branches(),
@@ -703,7 +705,7 @@ class Settings(_Model):
         # Alarms too: nobody would ever get one, and it would look as if all were well.
         for key, given in (("builds", self.builds is not None), ("alarms", self.alarms != Alarms())):
             if given and not hosted:
-                hosts = ", ".join(sorted({track.host for track in self.tracks.values()}))
+                hosts = ", ".join(sorted({describe_key(track.host) for track in self.tracks.values()}))
                 yield (
                     f"{key} is set, but this stack hosts no track, unlike {hosts}. Remove it, or make {self.stack} "
                     "the host of a track"
@@ -741,7 +743,7 @@ class Settings(_Model):
         for zone in (self.network.zones or ()) if self.network else ():
             if not regions.is_zone_of(region, zone):
                 yield (
-                    f"network.zones names {zone!r}, which is no availability zone of {region}. Write the region and a "
+                    f"network.zones names {shown(zone)}, which is no availability zone of {region}. Write the region and a "
                     "letter, such as "
                     f"{regions.default_zones(region)[0]}"
                 )
@@ -783,7 +785,15 @@ class Settings(_Model):
         for kind, names in (("environments", self.environments), ("tracks", self.tracks)):
             for name in names:
                 if fault := naming.label_fault(name, naming.KEY_LENGTH):
-                    yield f"{kind}.{describe_key(name)} is no name for {kind[:-1]}s: {fault}. Rename it"
+                    yield f"{kind}.{describe_key(name)} is no name for {kind}: {fault}. Rename it"
+        for colour in self.clusters:
+            # The target group's and cluster's names are built from it.
+            fault = naming.label_fault(colour, COLOUR_LENGTH)
+            if fault is None and "-" in colour:
+                # `shop` in blue-green and `shop-blue` in green would want one target group.
+                fault = "a colour has no hyphen"
+            if fault:
+                yield f"clusters.{describe_key(colour)} is no colour: {fault}. Rename it, for example blue or green"
 
     def _unknown_names(self) -> Iterable[str]:
         known = ", ".join(self.environments)
@@ -796,7 +806,7 @@ class Settings(_Model):
         ]
         for key, value in named:
             if value not in self.environments:
-                yield f"{key} is {value!r}, which is no environment. Name one of {known}, or add it to slipway:environments"
+                yield f"{key} is {shown(value)}, which is no environment. Name one of {known}, or add it to slipway:environments"
 
     def _crossed_tracks(self) -> Iterable[str]:
         for environment in self.environments:
@@ -809,7 +819,7 @@ class Settings(_Model):
         for (one, first), (two, second) in combinations(self.tracks.items(), 2):
             if first.application_branch == second.application_branch:
                 yield (
-                    f"tracks.{two}.applicationBranch is {second.application_branch!r}, as {one}'s: "
+                    f"tracks.{two}.applicationBranch is {shown(second.application_branch)}, as {one}'s: "
                     "each branch is built by one track. Give one of them another branch"
                 )
 
@@ -820,7 +830,7 @@ class Settings(_Model):
             branch = self.environments[name].gitops_branch
             if branch in readers:
                 yield (
-                    f"environments.{name}.gitopsBranch is {branch!r}, which {readers[branch]} reads: each environment "
+                    f"environments.{name}.gitopsBranch is {shown(branch)}, which {readers[branch]} reads: each environment "
                     "needs a branch of "
                     "its own, because GitHub limits a writer by branches. Give one of them another branch"
                 )
@@ -828,8 +838,9 @@ class Settings(_Model):
         for name, track in self.tracks.items():
             if track.gitops_branch not in {self.environments[each].gitops_branch for each in self._known(track.environments)}:
                 yield (
-                    f"tracks.{name}.gitopsBranch is {track.gitops_branch!r}, which none of its environments "
-                    f"({', '.join(track.environments)}) reads. Write a branch that one of them reads, or let one read this branch"
+                    f"tracks.{name}.gitopsBranch is {shown(track.gitops_branch)}, which none of its environments "
+                    f"({', '.join(map(describe_key, track.environments))}) reads. Write a branch that one of "
+                    "them reads, or let one read this branch"
                 )
         in_base = [name for name, track in self.tracks.items() if not track.overlay]
         if len(in_base) != 1:
@@ -866,13 +877,6 @@ class Settings(_Model):
                 "environments of the track whose images it runs"
             )
         for colour in self.clusters:
-            # The target group's and cluster's names are built from it.
-            fault = naming.label_fault(colour, COLOUR_LENGTH)
-            if fault is None and "-" in colour:
-                # `shop` in blue-green and `shop-blue` in green would want one target group.
-                fault = "a colour has no hyphen"
-            if fault:
-                yield f"clusters.{describe_key(colour)} is no colour: {fault}. Rename it, for example blue or green"
             yield from self._machines(colour)
         total = sum(each.weight for each in self.clusters.values())
         if self.clusters and total != FULL_WEIGHT:
