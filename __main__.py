@@ -17,19 +17,19 @@ settings = load()
 services = load_services()
 catalogue = read_catalogue(services, settings)
 zone = find_zone(settings)
-
 here, stack = settings.environment, settings.stack
 edge: Edge | None = None
 argocds: dict[str, ArgoCD] = {}
 
 access = CiAccess("access", CiAccessArgs(account=here.account, region=here.region, settings=settings))
 place = access.place
-
 if settings.owns_gitops:
     GitOps("gitops", GitOpsArgs(settings=settings, default_branch=here.gitops_branch, repositories=catalogue.repositories))
 
 if settings.network is not None and zone is not None:  # a tooling stack has none, and no clusters
-    network = Network(stack, NetworkArgs(environment=stack, cidr=here.cidr, settings=settings.network, **place))
+    network = Network(
+        stack, NetworkArgs(environment=stack, cidr=here.cidr, zones=settings.zones, settings=settings.network, **place)
+    )
     edge = Edge(stack, EdgeArgs(environment=stack, account=here.account, region=here.region, zone=zone, network=network))
     for colour, wanted in settings.clusters.items():
         cluster = Cluster(

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
 import boto3  # pyright: ignore[reportMissingTypeStubs] — its clients are made at run time
-import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from components import iam, naming
 from components.ci_access import AUDIENCE, ISSUER
-from components.settings import Settings, SettingsError, parse
+from components.settings import Settings, SettingsError
+from components.settings import read_settings as settings_of
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 STATE_KEY_ALIAS: Final = f"alias/{naming.PROJECT}-state"
@@ -132,21 +132,12 @@ class Place:
 
 
 def read_settings(stack: str, root: Path = ROOT) -> Settings:
-    """The settings of `stack`, checked as the program checks them.
+    """Return the settings of `stack`, checked as the program checks them.
 
     Raises:
-        BootstrapError: there is no such stack file.
-        SettingsError: a setting is missing, unknown or wrong.
+        SettingsError: there is no such file, it does not parse, or a setting is missing, unknown or wrong.
     """
-    path = root / f"Pulumi.{stack}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(each.name.split(".")[1] for each in root.glob("Pulumi.*.yaml"))) or "none is here"
-        msg = f"--stack is {stack!r}: one with a file Pulumi.<stack>.yaml is allowed ({known}). Name one of them, or write it."
-        raise BootstrapError(msg)
-    whole = cast("Mapping[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
-    prefix = f"{naming.PROJECT}:"
-    given = {key.removeprefix(prefix): value for key, value in whole["config"].items() if key.startswith(prefix)}
-    return parse(given, stack=stack)
+    return settings_of(stack, root)
 
 
 def check_caller(place: Place) -> None:

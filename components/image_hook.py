@@ -212,10 +212,10 @@ class ImageHook(pulumi.ComponentResource):
             name,
             name=function_name,
             description=f"Commits new images of track {args.track_name} to {settings.gitops_repository}@{track.gitops_branch}",
-            code=pulumi.FileArchive(str(archive(architecture(settings)))),
+            code=pulumi.FileArchive(str(archive(track.architecture))),
             runtime=RUNTIME,
             handler=HANDLER,
-            architectures=["arm64" if architecture(settings) == "arm64" else "x86_64"],
+            architectures=["arm64" if track.architecture == "arm64" else "x86_64"],
             role=role.arn,
             timeout=_FUNCTION_SECONDS,
             # CPU comes with memory: TLS and YAML of a burst want some.
@@ -677,15 +677,10 @@ def check_archive(settings: Settings) -> None:
     """Make sure, before anything is registered, that the function can be deployed where a track is hosted.
 
     Raises:
-        ArchiveMissingError: the archive for the settings' architecture has not been built.
+        ArchiveMissingError: the archive for a track's architecture has not been built.
     """
-    if settings.hosted_tracks:
-        archive(architecture(settings))
-
-
-def architecture(settings: Settings) -> str:
-    """The function runs on what images are built for: Graviton costs less, and one setting says it all."""
-    return settings.builds.architecture if settings.builds else "arm64"
+    for track in settings.hosted_tracks.values():
+        archive(track.architecture)
 
 
 def log_days(settings: Settings) -> int:

@@ -12,6 +12,8 @@ PROJECT: Final = "slipway"
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 _LABEL: Final = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+# https://datatracker.ietf.org/doc/html/rfc1123#section-2.1
+_HOST_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # A service's name stands inside ECR repositories, roles, pipelines, namespaces and DNS labels. 40 leaves room for every
 # prefix and suffix below in all of them, except the target groups' 32, which `fit` shortens.
 SERVICE_NAME_LENGTH: Final = 40
@@ -67,12 +69,42 @@ def architecture(instance_type: str) -> str:
 
 
 def label_fault(name: str, limit: int = DNS_LABEL_LENGTH) -> str | None:
-    """Say why `name` is no DNS label (RFC 1123, starting with a letter) of at most `limit` characters, or None."""
+    """Say why `name` cannot name things in Kubernetes and AWS (a DNS label that begins with a letter), or None.
+
+    For labels of host names see `host_label_fault`: those may begin with a digit.
+    """
     if len(name) > limit:
         return f"it has {len(name)} characters, at most {limit} are allowed"
     if not _LABEL.fullmatch(name):
         return "lower-case letters, digits and hyphens are allowed, starting with a letter, ending with letter or digit"
     return None
+
+
+def host_label_fault(label: str, limit: int = DNS_LABEL_LENGTH) -> str | None:
+    """Say why `label` is no label of a host name, or None. A digit may come first (RFC 1123, section 2.1)."""
+    if not label:
+        return "it has an empty part; dots separate parts and stand neither first nor last"
+    if len(label) > limit:
+        return f"{label} has {len(label)} characters, and a part of a host name at most {limit}"
+    if not _HOST_LABEL.fullmatch(label):
+        return "a host name's parts consist of lower-case letters, digits and hyphens, with a letter or digit first and last"
+    return None
+
+
+def host_fault(name: str) -> str | None:
+    """Say why `name` is no host name of two or more labels, or None.
+
+    https://datatracker.ietf.org/doc/html/rfc1123#section-2.1: labels may be all digits, the top-level domain is not.
+    """
+    labels = name.split(".")
+    if len(name) > DNS_NAME_LENGTH:
+        return f"it has {len(name)} characters, and a host name at most {DNS_NAME_LENGTH}"
+    fault = next(filter(None, map(host_label_fault, labels)), None)
+    if fault is None and len(labels) < 2:  # noqa: PLR2004 — a name below a top-level domain
+        return "it has one part only; a zone of yours is a name such as dev.example.com"
+    if fault is None and labels[-1].isdigit():
+        return "its last part consists of digits, which no top-level domain does"
+    return fault
 
 
 def registry_address(account: str, region: str) -> str:

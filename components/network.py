@@ -1,4 +1,4 @@
-"""The environment's VPC: three zones, public and private subnets, NAT, endpoints, flow logs."""
+"""The environment's VPC: two or three zones, public and private subnets, NAT, endpoints, flow logs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from components import iam, naming
+from components import iam, naming, regions
 from components.settings import NetworkSettings
 
-# EKS wants two zones at least; three survive the loss of one with two thirds left.
-ZONES: Final = 3
+# The address plan has room for three zones, also where there are two: a third can be added later. Three zones survive the loss
+# of one with two thirds left.
+ZONES: Final = regions.MOST_ZONES
 # Private: three quarters of the range, one a zone. Public: three sixteenths out of the fourth; the last one stays free.
 _PRIVATE_BITS: Final = 2
 _PUBLIC_BITS: Final = 4
@@ -45,6 +46,7 @@ class NetworkArgs:
         account: Its account.
         region: Its region.
         cidr: The VPC's addresses.
+        zones: Its availability zones, two or three. Ranges go by the place in the list: AWS opening a zone changes none.
         settings: NAT, endpoints, flow logs.
         boundary_arn: Permissions boundary of every role.
     """
@@ -53,6 +55,7 @@ class NetworkArgs:
     account: str
     region: str
     cidr: IPv4Network
+    zones: Sequence[str]
     settings: NetworkSettings
     boundary_arn: pulumi.Input[str]
 
@@ -100,16 +103,15 @@ class Network(pulumi.ComponentResource):
             opts=own,
         )
         ranges = subnets(args.cidr)
-        # By name, not by position in a list that grows: AWS opening a zone must not renumber ours.
-        zones = [f"{args.region}{letter}" for letter in "abc"]
+        zones = args.zones
         self.public_subnet_ids = [
             self._subnet(f"{name}-public-{zone[-1]}", vpc, zone, block, role="elb", table=public_table)
-            for zone, block in zip(zones, ranges.public, strict=True)
+            for zone, block in zip(zones, ranges.public, strict=False)
         ]
         tables = self._private_tables(name, args, vpc, zones)
         self.private_subnet_ids = [
             self._subnet(f"{name}-private-{zone[-1]}", vpc, zone, block, role="internal-elb", table=table)
-            for zone, block, table in zip(zones, ranges.private, tables, strict=True)
+            for zone, block, table in zip(zones, ranges.private, tables, strict=False)
         ]
         self._endpoints(name, args, tables)
         self._flow_logs(name, args)

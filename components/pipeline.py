@@ -126,6 +126,7 @@ class PipelineArgs:
         registry: Where its images go; it names service and track.
         repository: Application repository, `owner/name`.
         branch: The branch whose pushes are built.
+        architecture: `arm64` or `amd64`, of build machine and image.
         dockerfile: Path of the Dockerfile within `context`.
         context: Folder of the repository that is sent to the build.
         timeout_minutes: When a build is given up, 5 to 2160.
@@ -136,6 +137,7 @@ class PipelineArgs:
     registry: Registry
     repository: str
     branch: str
+    architecture: str
     dockerfile: str = "Dockerfile"
     context: str = "."
     timeout_minutes: int = 30
@@ -257,7 +259,7 @@ class Pipeline(pulumi.ComponentResource):
         """The CodeBuild project, and what its role may do."""
         registry, builds = args.registry, args.builds
         own = pulumi.ResourceOptions(parent=self)
-        container, image = _BUILD_MACHINES[builds.settings.architecture]
+        container, image = _BUILD_MACHINES[args.architecture]
         group = aws.cloudwatch.LogGroup(
             name,
             name=naming.log_group(registry.track, "builds", registry.service),
@@ -327,7 +329,7 @@ class Pipeline(pulumi.ComponentResource):
                     {"name": "REPOSITORY_URL", "value": registry.url},
                     {"name": "DOCKERFILE", "value": args.dockerfile},
                     {"name": "CONTEXT", "value": args.context},
-                    {"name": "PLATFORM", "value": f"linux/{builds.settings.architecture}"},
+                    {"name": "PLATFORM", "value": f"linux/{args.architecture}"},
                 ],
             },
             logs_config={"cloudwatch_logs": {"group_name": group.name}},

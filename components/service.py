@@ -140,6 +140,7 @@ class Service(pulumi.ComponentResource):
                 registry=registry,
                 repository=f"{settings.organization.name}/{declaration.repository}",
                 branch=track.application_branch,
+                architecture=track.architecture,
                 dockerfile=args.dockerfile,
                 context=args.context,
                 timeout_minutes=args.build_timeout_minutes,

@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import re
 import runpy
 import sys
 import threading
@@ -33,6 +34,8 @@ from pulumi.runtime.rpc import (
 )
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
+
+from components import regions
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROJECT: Final = "slipway"
@@ -207,6 +210,24 @@ class Program:
         return [each for each in self.resources if each.parent == urn]
 
 
+class InvokeError(Exception):
+    """What a provider answers a function with when it fails, for worlds to raise: the program sees what the engine would show."""
+
+
+class _RpcError(grpc.RpcError):
+    """An `InvokeError` on the wire. Any other exception ends the whole evaluation."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._text
+
+
 class ProgramError(Exception):
     """The program raised; `registered` tells what had been registered by then."""
 
@@ -315,10 +336,26 @@ class Imagined:
         "aws:ssm/parameter:Parameter": "arn:aws:ssm:{region}:{account}:parameter{name}",
     }
 
-    def __init__(self, account: str = "111111111111", region: str = "eu-central-1") -> None:
-        """Imagine an account: `account` is who `get_caller_identity` says is calling."""
+    def __init__(
+        self,
+        account: str = "111111111111",
+        region: str = "eu-central-1",
+        *,
+        caller: str | None = None,
+        answers: Mapping[str, Mapping[str, Any] | InvokeError] | None = None,
+    ) -> None:
+        """Imagine an account.
+
+        Args:
+            account: Who `get_caller_identity` says is calling.
+            region: Its region.
+            caller: ARN of the caller; the stack's deploy role unless given.
+            answers: Functions by token that are answered otherwise, or fail: what another account would say.
+        """
         self.account = account
         self.region = region
+        self.caller = caller
+        self.answers = answers or {}
 
     def create(self, request: Request) -> Created:
         """Make up an id and outputs."""
@@ -337,19 +374,40 @@ class Imagined:
 
     def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the functions that the program calls; an unknown one is an error, never an empty answer."""
-        del stack
+        answer = self.answers.get(token)
+        if isinstance(answer, InvokeError):
+            raise answer
+        if answer is not None:
+            return {**args, **answer}
+        return {**args, **(self._place(stack, token, args) or self._other(token, args))}
+
+    def _place(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Answer what tells one account and region from another: whose it is, and what is offered there."""
+        zones = regions.default_zones(self.region)
         match token:
             case "aws:index/getCallerIdentity:getCallerIdentity":
-                arn = f"arn:aws:sts::{self.account}:assumed-role/deploy/test"
+                arn = self.caller or f"arn:aws:sts::{self.account}:assumed-role/slipway-{stack}-deploy/test"
                 return {"accountId": self.account, "arn": arn, "id": self.account, "userId": "AROAEXAMPLE:test"}
             case "aws:index/getAvailabilityZones:getAvailabilityZones":
-                names = [f"{self.region}{letter}" for letter in "abc"]
+                ids = [f"{_zone_prefix(self.region)}-az{number}" for number in (4, 5, 6)]
+                return {"id": self.region, "names": list(zones), "zoneIds": ids[: len(zones)], "state": "available"}
+            case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
+                types = [value for each in args.get("filters") or () for value in each["values"]]
+                offered = [(instance_type, zone) for instance_type in types for zone in zones]
                 return {
                     "id": self.region,
-                    "names": names,
-                    "zoneIds": ["euc1-az2", "euc1-az3", "euc1-az1"],
-                    "state": "available",
+                    "instanceTypes": [instance_type for instance_type, _ in offered],
+                    "locations": [zone for _, zone in offered],
+                    "locationTypes": ["availability-zone"] * len(offered),
                 }
+            case "aws:iam/getRole:getRole":
+                name = str(args["name"])
+                return {"id": name, "arn": f"arn:aws:iam::{self.account}:role/{name}", "path": "/"}
+            case _:
+                return None
+
+    def _other(self, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        match token:
             case "aws:route53/getZone:getZone":
                 return {
                     **args,
@@ -377,6 +435,13 @@ class Imagined:
                 return f"{type_.rsplit(':', 1)[1].lower()}-{request.name}"
             case _:
                 return physical
+
+
+def _zone_prefix(region: str) -> str:
+    """Return what a region's zone ids begin with: euc1 for eu-central-1."""
+    area, *place, number = region.split("-")
+    compass = "".join(each[0] for part in place for each in re.findall("north|south|east|west|central", part))
+    return f"{area}{compass}{number}"
 
 
 def _nothing(request: Request, where: Mapping[str, str]) -> dict[str, Any]:
@@ -537,7 +602,10 @@ class _Monitor(mocks.MockMonitor):
 
     def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802 — the protocol's own name and untyped messages
         self._loop()
-        return super().Invoke(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+        try:
+            return super().Invoke(request)  # pyright: ignore[reportUnknownMemberType] — untyped in the SDK
+        except InvokeError as error:
+            raise _RpcError(str(error)) from None
 
     def _loop(self) -> None:
         """Give this worker thread an event loop that is closed in the end: the SDK would make one and leave it open."""
@@ -767,6 +835,7 @@ __all__ = [
     "Created",
     "Declared",
     "Imagined",
+    "InvokeError",
     "Program",
     "ProgramError",
     "Refused",

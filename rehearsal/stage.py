@@ -654,8 +654,8 @@ def _overrides(stack: str, url: str) -> dict[str, object]:
         "slipway:gitops": {**yaml.safe_load(config["slipway:gitops"]), "gitUrl": url, "apiUrl": url},
     }
     machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "amd64"
-    if "slipway:builds" in config:
-        changed["slipway:builds"] = {**yaml.safe_load(config["slipway:builds"]), "architecture": machine}
+    tracks = yaml.safe_load(config["slipway:tracks"])
+    changed["slipway:tracks"] = {name: {**each, "architecture": machine} for name, each in tracks.items()}
     if "slipway:clusters" in config:
         clusters = yaml.safe_load(config["slipway:clusters"])
         for each in clusters.values():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from components import naming
 from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Row, Rows, Where, tried
 from rehearsal.cloud.rows import kubernetes
@@ -208,7 +209,8 @@ class CloudWorld:
                 caller = self.emulators.client("sts", place.account, place.region).get_caller_identity()
                 return {
                     "accountId": caller["Account"],
-                    "arn": caller["Arn"],
+                    # The emulators' credentials are the root user's, and a real run is the deploy role's.
+                    "arn": f"arn:aws:sts::{caller['Account']}:assumed-role/{naming.role(stack, 'deploy')}/rehearsal",
                     "id": caller["Account"],
                     "userId": caller["UserId"],
                 }

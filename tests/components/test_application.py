@@ -105,7 +105,10 @@ def with_permissions(platform: Platform) -> None:
 @pytest.fixture(scope="module")
 def permitted() -> Program:
     """Both in two colours of prd."""
-    clusters = {"blue": {"version": "1.34", "weight": 90}, "green": {"version": "1.35", "weight": 10}}
+    clusters = {
+        "blue": {"version": "1.34", "weight": 90, "endpoint": {"private": True}},
+        "green": {"version": "1.35", "weight": 10, "endpoint": {"private": True}},
+    }
     return evaluate("prd", catalogue=with_permissions, config={"slipway:clusters": clusters})
 
 

@@ -19,7 +19,10 @@ ZONES = {"dev": "dev.example.com", "stg": "stg.example.com", "prd": "example.com
 WEBHOOK = "github:index/repositoryWebhook:RepositoryWebhook"
 EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
 RELEASE = "kubernetes:helm.sh/v3:Release"
-TWO_COLOURS = {"blue": {"version": "1.34", "weight": 100}, "green": {"version": "1.35", "weight": 0}}
+TWO_COLOURS = {
+    "blue": {"version": "1.34", "weight": 100, "endpoint": {"private": True}},
+    "green": {"version": "1.35", "weight": 0, "endpoint": {"private": True}},
+}
 UI: Mapping[str, Any] = {"ui": {"clientId": "Iv1.example", "teams": {"platform": "admin"}}}
 
 

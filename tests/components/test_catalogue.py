@@ -77,7 +77,10 @@ def test_a_service_that_would_be_refused_stops_before_any_resource(catalogue: Ca
 
 
 def test_two_colours_halve_what_a_load_balancer_holds() -> None:
-    clusters = {"blue": {"version": "1.34", "weight": 50}, "green": {"version": "1.35", "weight": 50}}
+    clusters = {
+        "blue": {"version": "1.34", "weight": 50, "endpoint": {"private": True}},
+        "green": {"version": "1.35", "weight": 50, "endpoint": {"private": True}},
+    }
     fifty = declared(*((f"shop-{n}", {"priority": 2000 + n}) for n in range(50)))
     with pytest.raises(ProgramError, match="50 public services in 2 colours need 102 target groups"):
         evaluate("dev", catalogue=fifty, config={"slipway:clusters": clusters})

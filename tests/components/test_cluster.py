@@ -22,8 +22,8 @@ ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
 CLUSTER = "eks:index:Cluster"
 ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 TWO_COLOURS = {
-    "blue": {"version": "1.34", "weight": 100, "nodes": {"instanceTypes": ["m7g.large"]}},
-    "green": {"version": "1.35", "weight": 0, "nodes": {"instanceTypes": ["m7g.large"]}},
+    "blue": {"version": "1.34", "weight": 100, "endpoint": {"private": True}, "nodes": {"instanceTypes": ["m7g.large"]}},
+    "green": {"version": "1.35", "weight": 0, "endpoint": {"private": True}, "nodes": {"instanceTypes": ["m7g.large"]}},
 }
 WORKLOADS = {
     "load-balancer-controller": ("kube-system", "aws-load-balancer-controller"),
@@ -326,11 +326,22 @@ def test_an_instance_type_s_name_tells_its_architecture(instance_type: str, arch
 
 @pytest.mark.parametrize(("node", "image"), [("m7g.large", "AL2023_ARM_64_STANDARD"), ("m7i.large", "AL2023_x86_64_STANDARD")])
 def test_nodes_boot_an_image_of_their_architecture(node: str, image: str) -> None:
-    program = evaluate("prd", config=changed("slipway:clusters", "blue.nodes.instanceTypes", [node], "prd"))
+    config = {
+        **changed("slipway:clusters", "blue.nodes.instanceTypes", [node], "prd"),
+        **changed("slipway:tracks", "release.architecture", naming.architecture(node), "prd"),
+    }
+    program = evaluate("prd", config=config)
     assert program.one("eks/nodeGroup:NodeGroup").inputs["amiType"] == image
 
 
 def test_nodes_that_cannot_run_what_is_built_here_stop_before_any_resource() -> None:
-    with pytest.raises(ProgramError, match="images are built for arm64") as caught:
+    with pytest.raises(ProgramError, match="the images of track develop are built for arm64") as caught:
         evaluate("dev", config=changed("slipway:clusters", "blue.nodes.instanceTypes", ["m7i.large"]))
+    assert caught.value.registered == ()
+
+
+def test_nodes_that_cannot_run_what_another_stack_builds_stop_before_any_resource() -> None:
+    # prd builds nothing itself: what its images are is known from the track.
+    with pytest.raises(ProgramError, match="the images of track release are built for arm64") as caught:
+        evaluate("prd", config=changed("slipway:clusters", "blue.nodes.instanceTypes", ["m7i.large"], "prd"))
     assert caught.value.registered == ()

@@ -16,7 +16,10 @@ from tests.conftest import STACKS
 
 ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
 ZONES = {"dev": "dev.example.com", "stg": "stg.example.com", "prd": "example.com"}
-TWO_COLOURS = {"blue": {"version": "1.34", "weight": 100}, "green": {"version": "1.35", "weight": 0}}
+TWO_COLOURS = {
+    "blue": {"version": "1.34", "weight": 100, "endpoint": {"private": True}},
+    "green": {"version": "1.35", "weight": 0, "endpoint": {"private": True}},
+}
 
 
 def listener(program: Program, port: int) -> Declared:

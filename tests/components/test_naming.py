@@ -176,8 +176,8 @@ def test_the_longest_names_that_settings_and_catalogue_let_in_are_ones_that_aws_
 
     nodes = {"instanceTypes": ["m7g.large"]}
     clusters = {
-        "abcdefghij": {"version": "1.34", "weight": 50, "nodes": nodes},
-        "abcdefghik": {"version": "1.34", "weight": 50, "nodes": nodes},
+        "abcdefghij": {"version": "1.34", "weight": 50, "endpoint": {"private": True}, "nodes": nodes},
+        "abcdefghik": {"version": "1.34", "weight": 50, "endpoint": {"private": True}, "nodes": nodes},
     }
     ui = {"ui": {"clientId": "Iv1.example", "teams": {"platform": "admin"}}}
     program = evaluate(stack, catalogue=catalogue, config={"slipway:clusters": clusters, "slipway:argocd": ui})

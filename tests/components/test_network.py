@@ -162,6 +162,26 @@ def test_a_range_of_the_smallest_size_is_divided_as_the_largest_is() -> None:
     ]
 
 
+def test_the_zones_that_are_set_are_used_in_their_order_and_two_leave_room_for_a_third(programs: Mapping[str, Program]) -> None:
+    program = evaluate("dev", config={"slipway:network": {"natPerZone": True, "zones": ["eu-central-1a", "eu-central-1c"]}})
+    found = {each.name: (each.inputs["availabilityZone"], each.inputs["cidrBlock"]) for each in program.of("ec2/subnet:Subnet")}
+    three = {each.name: each.inputs["cidrBlock"] for each in programs["dev"].of("ec2/subnet:Subnet")}
+    assert found == {
+        "dev-private-a": ("eu-central-1a", three["dev-private-a"]),
+        "dev-private-c": ("eu-central-1c", three["dev-private-b"]),
+        "dev-public-a": ("eu-central-1a", three["dev-public-a"]),
+        "dev-public-c": ("eu-central-1c", three["dev-public-b"]),
+    }
+    assert len(program.of("ec2/natGateway:NatGateway")) == 2
+    (nodes,) = program.of("eks/nodeGroup:NodeGroup")
+    assert len(nodes.inputs["subnetIds"]) == 2
+    more = ["eu-central-1a", "eu-central-1c", "eu-central-1b"]
+    grown = evaluate("dev", config={"slipway:network": {"zones": more}})
+    assert {name: found[name][1] for name in found} == {
+        each.name: each.inputs["cidrBlock"] for each in grown.of("ec2/subnet:Subnet") if each.name in found
+    }
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_what_has_a_public_address_waits_for_the_way_out(stack: str, programs: Mapping[str, Program]) -> None:
     program = programs[stack]

@@ -140,7 +140,7 @@ def test_every_variable_of_the_buildspec_is_set_by_somebody(stack: str, programs
 def test_images_are_built_on_the_architecture_that_is_set(architecture: str, container: str, image: str, platform: str) -> None:
     node = "m7g.large" if architecture == "arm64" else "m7i.large"
     config = {
-        **changed("slipway:builds", "architecture", architecture),
+        **changed("slipway:tracks", "develop.architecture", architecture),
         **changed("slipway:clusters", "blue.nodes.instanceTypes", [node]),
     }
     environment = project_of(evaluate("dev", config=config)).inputs["environment"]

@@ -154,7 +154,10 @@ def test_a_tooling_stack_hosts_tracks_and_has_no_cluster() -> None:
 
 
 def test_two_colours_have_an_application_each_and_share_one_listener_rule_by_weight() -> None:
-    clusters = {"blue": {"version": "1.34", "weight": 90}, "green": {"version": "1.35", "weight": 10}}
+    clusters = {
+        "blue": {"version": "1.34", "weight": 90, "endpoint": {"private": True}},
+        "green": {"version": "1.35", "weight": 10, "endpoint": {"private": True}},
+    }
     program = evaluate("prd", config={"slipway:clusters": clusters})
     web = Counter(each.type for each in below(program, "storefront"))
     assert web["kubernetes:argoproj.io/v1alpha1:Application"] == 2
@@ -167,7 +170,10 @@ def test_two_colours_have_an_application_each_and_share_one_listener_rule_by_wei
 
 
 def test_a_worker_runs_in_the_active_colour_only_or_it_would_do_its_work_twice() -> None:
-    clusters = {"blue": {"version": "1.34", "weight": 10}, "green": {"version": "1.35", "weight": 90}}
+    clusters = {
+        "blue": {"version": "1.34", "weight": 10, "endpoint": {"private": True}},
+        "green": {"version": "1.35", "weight": 90, "endpoint": {"private": True}},
+    }
     program = evaluate("prd", config={"slipway:clusters": clusters})
     applications = [each.name for each in below(program, "invoices") if each.type.endswith(":Application")]
     assert applications == ["invoices-green", "invoices-green-application"]

@@ -702,12 +702,12 @@ def test_wrong_settings_are_told_line_by_line_as_the_program_tells_them(
     dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
-    wrong = whole.replace("days: 14", "days: 0").replace("architecture: arm64", "architecture: riscv")
+    wrong = whole.replace("days: 14", "days: 0").replace("host: dev", "host: dev\n      architecture: riscv")
     (tmp_path / "Pulumi.dev.yaml").write_text(wrong, encoding="utf-8")
     assert dev.run(root=tmp_path) == REFUSED
     first, second = capsys.readouterr().err.splitlines()
     assert "lifecycle.days is 0" in first
-    assert "builds.architecture is 'riscv'" in second
+    assert "develop.architecture is 'riscv'" in second
     assert dev.calls == []
 
 

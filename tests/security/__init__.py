@@ -1,0 +1,1 @@
+"""Each row of docs/security.md, attacked."""
