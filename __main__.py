@@ -14,8 +14,7 @@ from components.settings import load
 
 # Everything that can be refused is refused here, before the first resource.
 settings = load()
-services = load_services()
-catalogue = read_catalogue(services, settings)
+catalogue = read_catalogue(services := load_services(), settings)
 zone = find_zone(settings)
 here, stack = settings.environment, settings.stack
 edge: Edge | None = None
@@ -48,8 +47,7 @@ if settings.network is not None and zone is not None:  # a tooling stack has non
     if settings.argocd.ui is not None:
         ArgoCDUi("argocd-ui", ArgoCDUiArgs(edge=edge, settings=settings, argocds=argocds))
 
-# Only where a track is hosted.
-builds = Builds("builds", BuildsArgs(settings=settings.builds, **place)) if settings.builds else None
+builds = Builds("builds", BuildsArgs(settings=settings.builds, **place)) if settings.builds else None  # where a track is hosted
 hooks = {
     name: ImageHook(name, ImageHookArgs(track_name=name, track=track, settings=settings, **place))
     for name, track in settings.hosted_tracks.items()
