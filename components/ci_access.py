@@ -21,7 +21,8 @@ _SESSION_SECONDS: Final = 3600
 # keeps it from making anybody stronger. https://docs.aws.amazon.com/aws-managed-policy/latest/reference/PowerUserAccess.html
 _POWER_USER: Final = "arn:aws:iam::aws:policy/PowerUserAccess"
 
-# What a preview reads of resources that IAM has no ARN for.
+# What a preview reads of resources that IAM has no ARN for. Not ec2:DescribeLaunchTemplateVersions: it returns everybody's user
+# data. Reading a launch template is `refresh`'s alone, which the deploy role runs.
 _PREVIEW_LISTS: Final = (
     "chatbot:DescribeSlackChannelConfigurations",
     "chatbot:ListTagsForResource",
@@ -32,7 +33,6 @@ _PREVIEW_LISTS: Final = (
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInternetGateways",
-    "ec2:DescribeLaunchTemplateVersions",
     "ec2:DescribeLaunchTemplates",
     "ec2:DescribeNatGateways",
     "ec2:DescribeNetworkAcls",
@@ -247,7 +247,7 @@ def preview_statements(*, account: str, region: str, stack: str, tracks: Iterabl
         iam.allow_everywhere(
             "ReadWhatHasNoArn",
             actions=_PREVIEW_LISTS,
-            because="these actions know no resource, and none returns code, an environment variable or a secret: "
+            because="these actions know no resource, and none returns code, user data, an environment variable or a secret: "
             "https://docs.aws.amazon.com/service-authorization/latest/reference/"
             "reference_policies_actions-resources-contextkeys.html",
         ),
@@ -507,10 +507,8 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
                 "iam:DeletePolicy",
                 "iam:DeletePolicyVersion",
                 "iam:DeleteRole",
-                "iam:DeleteRolePermissionsBoundary",
                 "iam:DeleteRolePolicy",
                 "iam:DetachRolePolicy",
-                "iam:PutRolePermissionsBoundary",
                 "iam:PutRolePolicy",
                 "iam:SetDefaultPolicyVersion",
                 "iam:UpdateAssumeRolePolicy",

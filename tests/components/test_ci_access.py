@@ -189,6 +189,34 @@ ESCAPES: list[tuple[str, str, str, Mapping[str, str]]] = [
     ("trust GitHub for other audiences", "iam:AddClientIDToOpenIDConnectProvider", PROVIDER, {}),
     ("delete GitHub's provider", "iam:DeleteOpenIDConnectProvider", PROVIDER, {}),
     ("leave the organization and its rules", "organizations:LeaveOrganization", "*", {}),
+    ("take a policy off itself", "iam:DetachRolePolicy", DEPLOY, {}),
+    ("take its own policy away", "iam:DeleteRolePolicy", DEPLOY, {}),
+    ("delete itself", "iam:DeleteRole", DEPLOY, {}),
+    ("make its own sessions last longer", "iam:UpdateRole", DEPLOY, {}),
+    ("delete an older boundary", "iam:DeletePolicyVersion", POLICY, {}),
+    ("change what GitHub's provider is known by", "iam:UpdateOpenIDConnectProviderThumbprint", PROVIDER, {}),
+    ("make a group an administrator's", "iam:AttachGroupPolicy", GROUP, {}),
+    ("give a person another boundary", "iam:PutUserPermissionsBoundary", USER, {}),
+    ("write a policy for a person", "iam:PutUserPolicy", USER, {}),
+    ("reset a person's Git credential", "iam:ResetServiceSpecificCredential", USER, {}),
+    ("upload a key for a person", "iam:UploadSSHPublicKey", USER, {}),
+    ("upload a certificate for a person", "iam:UploadSigningCertificate", USER, {}),
+    ("delete another team's role", "iam:DeleteRole", FOREIGN, {}),
+    ("shorten another team's sessions", "iam:UpdateRole", FOREIGN, {}),
+    ("take a policy off another team's role", "iam:DetachRolePolicy", FOREIGN, {}),
+    ("delete a policy of another team's role", "iam:DeleteRolePolicy", FOREIGN, {}),
+    ("attach a policy to another team's role within our boundary", "iam:AttachRolePolicy", FOREIGN, BOUNDARY),
+    ("add a policy to another team's role within our boundary", "iam:PutRolePolicy", FOREIGN, BOUNDARY),
+    ("delete another team's policy", "iam:DeletePolicy", "arn:aws:iam::{a}:policy/payments", {}),
+    ("delete a version of another team's policy", "iam:DeletePolicyVersion", "arn:aws:iam::{a}:policy/payments", {}),
+    (
+        "go back to an older version of another team's policy",
+        "iam:SetDefaultPolicyVersion",
+        "arn:aws:iam::{a}:policy/payments",
+        {},
+    ),
+    ("attach a policy to a role of ours that has lost its boundary", "iam:AttachRolePolicy", OURS, {}),
+    ("add a policy to a role of ours that has lost its boundary", "iam:PutRolePolicy", OURS, {}),
 ]
 
 
@@ -206,6 +234,37 @@ def test_the_boundary_holds_whoever_wears_it_even_with_every_right(
         )
         # Without the boundary it could: so it is the boundary that holds.
         assert may_with(caller, action, resource.format(a=account, s=stack), **known) is (worn is None)
+
+
+def test_without_any_one_of_its_denials_the_boundary_lets_something_through(programs: Mapping[str, Program]) -> None:
+    """Each action that it denies is one of the escapes above: none is there by habit."""
+    account = ACCOUNTS["dev"]
+    whole = json.loads(programs["dev"].one("iam/policy:Policy", "boundary").inputs["policy"])
+    spare: list[str] = []
+    for number, statement_ in enumerate(whole["Statement"]):
+        for action in statement_["Action"] if statement_["Effect"] == "Deny" else ():
+            left = [each for each in statement_["Action"] if each != action] or ["iam:GetRole"]
+            less = [{**each, "Action": left} if place == number else each for place, each in enumerate(whole["Statement"])]
+            caller = Identity(
+                account=account,
+                principal_arn=f"arn:aws:iam::{account}:role/slipway-x",
+                policies=[EVERYTHING],
+                boundary=json.dumps({**whole, "Statement": less}),
+            )
+            escaped = [
+                what
+                for what, tried, resource, context in ESCAPES
+                if tried == action
+                and may_with(
+                    caller,
+                    tried,
+                    resource.format(a=account, s="dev"),
+                    **{key: value.format(a=account, s="dev") for key, value in context.items()},
+                )
+            ]
+            if not escaped:
+                spare.append(f"{statement_['Sid']} {action}")
+    assert spare == []
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -290,6 +290,10 @@ TABLE: Final[Mapping[str, Needs]] = {
         },
         source="ec2/ec2_launch_template.go",
         arns=_none,
+        hidden={
+            "ec2:DescribeLaunchTemplateVersions": "it knows no resource and returns user data, other teams' too, where "
+            "people keep secrets; `refresh` alone reads it, which the deploy role runs"
+        },
     ),
     "aws:ec2/natGateway:NatGateway": Needs(schema="AWS::EC2::NatGateway", arns=_none),
     "aws:ec2/routeTable:RouteTable": Needs(
