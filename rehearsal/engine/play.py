@@ -17,6 +17,7 @@ from rehearsal.cloud.row import RealiseError
 from rehearsal.engine.cli import ADMINISTRATOR, PREVIEW, Outcome, Running, Step
 from rehearsal.engine.stage import EngineStage, State
 from rehearsal.lab.control_plane import UNPULLABLE
+from rehearsal.lab.kube import KubeError
 from rehearsal.play import SERVICE, WORKER, Play, expect
 from rehearsal.program import Request, stack_config
 from rehearsal.report import ENVIRONMENTS
@@ -346,10 +347,13 @@ class EnginePlay(Play):
             expect(outcome.code != 0, "it fails")
             tried = stage.meddler.counts["dev", "create"] - before
             expect("AccessDenied" in said and "-preview/" in said, f"AWS refuses the role by name, and shown was: {said}")
-            expect("only tries changes (dry run)" in said, f"the cluster's admission policy refuses it, and shown was: {said}")
-            self._unchanged("dev", "The preview after it shows no change")
             step.details["What the refusals say"] = said
             step.produced = f"{tried} creations tried, all refused; {_by(outcome)}"
+        with self.progress.step("dev", "The cluster lets the preview role try a namespace, and make none") as step:
+            kube = stage.cluster("dev").kube_of(stage.identities.caller(stage.identify("dev", PREVIEW)[0]))
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ADDED}}
+            kube.apply(namespace, dry_run=True)
+            step.produced = f"refused by the admission policy: {_first(_refused(lambda: kube.apply(namespace)))}"
 
     def added_and_removed(self) -> None:
         """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
@@ -585,6 +589,21 @@ def _together(*lanes: Callable[[], None]) -> None:
     with ThreadPoolExecutor(len(lanes)) as threads:
         for each in [threads.submit(lane) for lane in lanes]:
             each.result()
+
+
+def _refused(attempt: Callable[[], object]) -> str:
+    """What the API server says, which must refuse it as a change by somebody who may only try.
+
+    Raises:
+        StageError: it refuses it otherwise, or not at all.
+    """
+    try:
+        attempt()
+    except KubeError as error:
+        expect("only tries changes (dry run)" in str(error), f"it is refused by the admission policy, and not so: {error}")
+        return str(error)
+    msg = "expected: the API server refuses it, and it was made"
+    raise StageError(msg)
 
 
 def _by(outcome: Outcome) -> str:
