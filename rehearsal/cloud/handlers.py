@@ -2,7 +2,8 @@
 
 A row asks the emulators as little as it can. The provider that bridges Terraform asks AWS for more, and AWS's own handlers of a
 type list what they need (`handlers.<verb>.permissions` in the CloudFormation schemas). What the two need of a role and the rows
-do not show is here, so that the lab is as strict as AWS. The whole of both is compared with the roles in tests/roles.
+do not show is here, so that the lab is as strict as AWS. The whole list is in tests/roles/needs.py; tests/engine/test_roles.py
+holds the roles as they stand in the lab to it.
 
 Sources: https://docs.aws.amazon.com/cloudcontrolapi/latest/userguide/resource-type-schemas.html and, for each type,
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
@@ -34,8 +35,6 @@ _READ_BUCKET: Final = (
 )
 
 BEYOND: Final[Mapping[str, Mapping[str, Actions]]] = {
-    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": {"read": ("ec2:DescribeSecurityGroups", "ec2:DescribeVpcs")},
-    "aws:ec2/routeTable:RouteTable": {"read": ("ec2:DescribeRouteTables",), "delete": ("ec2:DisassociateRouteTable",)},
     "aws:ec2/subnet:Subnet": {"delete": ("ec2:DescribeNetworkInterfaces",)},
     "aws:ec2/vpc:Vpc": {"read": ("ec2:DescribeNetworkAcls", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups")},
     "aws:eks/accessEntry:AccessEntry": {"read": ("eks:DescribeAccessEntry",), "delete": ("eks:DeleteAccessEntry",)},

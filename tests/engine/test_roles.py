@@ -9,15 +9,17 @@ from typing import Final
 import pytest
 
 from components import naming
-from rehearsal.engine.cli import ADMINISTRATOR, PREVIEW, EngineError
+from rehearsal.engine.cli import ADMINISTRATOR, DEPLOY, PREVIEW, EngineError
 from rehearsal.engine.play import unchanged
 from rehearsal.engine.stage import EngineStage
 from rehearsal.lab.kube import KubeError
 from rehearsal.program import Program
 from tests.engine.conftest import STACK, Copy
+from tests.roles.asks import asks_of, guarded, refusals
+from tests.roles.needs import TABLE, Place
 
 NAMESPACE: Final = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "by-preview"}}
-_DEPLOY: Final = "def deploy_statements("
+_STATED: Final = "def deploy_statements("
 # Put in front of the function that states what the deploy role may do.
 _CHANGED: Final = """def deploy_statements(*args, **more):
     return [{change} for each in as_declared(*args, **more)]{beside}
@@ -29,7 +31,7 @@ _MORE: Final = '    Service("reports", ServiceArgs(platform=platform, repository
 
 def change(copy: Copy, each: str, *, beside: str = "") -> None:
     """Change the deploy role's statements in the copy, and make that so, as only an administrator can."""
-    copy.plant("components/ci_access.py", _DEPLOY, _CHANGED.format(change=each, beside=beside))
+    copy.plant("components/ci_access.py", _STATED, _CHANGED.format(change=each, beside=beside))
     copy.stage.engine.up(STACK, role=ADMINISTRATOR)
 
 
@@ -66,6 +68,17 @@ def test_the_first_up_is_an_administrator_s_and_what_comes_later_the_roles(lab: 
     assert f"assumed-role/{naming.role(STACK, 'deploy')}/deploy-" in lab.engine.refresh(STACK).caller
 
 
+def test_the_roles_that_stand_allow_all_that_handling_what_stands_needs(lab: EngineStage) -> None:
+    program, here = lab.engine.program(STACK), lab.place(STACK)
+    place = Place(account=here.account, region=here.region)
+    found = [each for each in program.resources if each.custom and each.type.startswith("aws:")]
+    asked = [ask for each in found if not guarded(each, place, STACK) for ask in asks_of(each, TABLE[each.type], place, STACK)]
+    assert len({ask.who for ask in asked}) > 100, "the state is not read as it is"
+    for purpose, those in ((DEPLOY, asked), (PREVIEW, [ask for ask in asked if ask.verb == "read" and not ask.hidden])):
+        identity = lab.identities.caller(lab.identify(STACK, purpose)[0]).identity
+        assert not refusals(identity, those), purpose
+
+
 def test_without_get_role_on_the_service_linked_role_no_node_group_is_made(copy: Copy) -> None:
     ours = "f'arn:aws:iam::{args[0]}:role/slipway-*'"
     change(copy, f"{{**each, 'Resource': [{ours}]}} if 'iam:GetRole' in each['Action'] else each")
@@ -96,7 +109,7 @@ def test_an_action_of_ec2_that_is_denied_ends_the_up_that_needs_it(copy: Copy) -
 
 
 def test_the_deploy_role_cannot_change_itself(copy: Copy) -> None:
-    copy.plant("components/ci_access.py", _DEPLOY, _CHANGED.format(change="each", beside="[:-1]"))
+    copy.plant("components/ci_access.py", _STATED, _CHANGED.format(change="each", beside="[:-1]"))
     said = refusal(copy)
     assert f"role/{naming.role(STACK, 'deploy')} with an explicit deny in a permissions boundary" in said
 

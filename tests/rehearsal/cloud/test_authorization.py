@@ -15,6 +15,8 @@ from rehearsal.cloud import authorization
 from rehearsal.cloud.authorization import FUNCTIONS, TABLE, Call, Permission, Rule, UnknownCallError, permissions
 from rehearsal.cloud.handlers import BEYOND, VERBS
 from rehearsal.program import ROOT
+from tests.roles.asks import wanted
+from tests.roles.needs import TABLE as NEEDS
 
 ACCOUNT: Final = "1" * 12
 REGION: Final = "eu-central-1"
@@ -155,6 +157,12 @@ def test_what_handling_a_type_needs_beyond_its_row_are_actions_of_aws() -> None:
         assert set(verbs) <= set(VERBS), type_
         for each in (action for found in verbs.values() for action in found):
             assert reference().actions.action_exists(*each.split(":")), each
+
+
+def test_the_lab_asks_no_more_of_a_type_than_the_whole_list_of_its_needs() -> None:
+    for type_, verbs in BEYOND.items():
+        listed = {action for verb in VERBS for action in wanted(NEEDS[type_], verb)} - set(NEEDS[type_].never)
+        assert {action for found in verbs.values() for action in found} <= listed, type_
 
 
 # Each service, by example
