@@ -487,10 +487,11 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
     """
+    # Of every stack: another one may share the account, and roles have no region.
     locked = [
-        boundary_arn(account, stack),
-        f"arn:aws:iam::{account}:role/{naming.role(stack, 'deploy')}",
-        f"arn:aws:iam::{account}:role/{naming.role(stack, 'preview')}",
+        f"arn:aws:iam::{account}:policy/{naming.role('*', 'boundary')}",
+        f"arn:aws:iam::{account}:role/{naming.role('*', 'deploy')}",
+        f"arn:aws:iam::{account}:role/{naming.role('*', 'preview')}",
         f"arn:aws:iam::{account}:oidc-provider/{ISSUER}",
     ]
     return [

@@ -13,7 +13,7 @@ from components import iam
 from components.platform import Platform
 from components.service import Service, ServiceArgs
 from rehearsal.engine import construct
-from rehearsal.program import Declared, Program, evaluate, stack_config
+from rehearsal.program import Call, Declared, Program, evaluate, stack_config
 from rehearsal.registry.policy import Identity, PolicyError
 from tests.conftest import EXAMPLE, STACKS
 from tests.roles.asks import Ask, asks, asks_of, exception, expanded, guarded, holder, managed, refusals, verdict, wanted
@@ -108,6 +108,19 @@ def test_every_function_of_the_provider_that_the_program_calls_has_a_row(variant
     called = {call.token for program in variants.values() for call in program.calls}
     assert called <= set(INVOKES)
     assert {token for token, each in INVOKES.items() if not each.by} <= called
+
+
+def test_a_type_or_an_invoke_without_a_row_and_a_read_of_nothing_are_errors(programs: Mapping[str, Program]) -> None:
+    program = programs["prd"]
+    (some,) = program.of("s3/bucket:Bucket")
+    strange = replace(some, type="aws:dynamodb/table:Table")
+    with pytest.raises(LookupError, match="aws:dynamodb/table:Table has no row"):
+        asks(replace(program, resources=[strange]), PLACES["prd"])
+    with pytest.raises(LookupError, match="aws:ec2/getAmi:getAmi"):
+        asks(replace(program, calls=[Call(token="aws:ec2/getAmi:getAmi", args={})]), PLACES["prd"])
+    needs = replace(TABLE[some.type], arns=TABLE["aws:ec2/subnet:Subnet"].arns)  # of nothing
+    with pytest.raises(LookupError, match="is judged on"):
+        list(asks_of(some, needs, PLACES["prd"], "prd"))
 
 
 def test_every_schema_lists_handlers_and_every_call_of_the_provider_names_its_source() -> None:
