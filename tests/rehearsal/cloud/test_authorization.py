@@ -16,6 +16,7 @@ from rehearsal.cloud.authorization import FUNCTIONS, TABLE, Call, Permission, Ru
 from rehearsal.cloud.handlers import BEYOND, VERBS
 from rehearsal.program import ROOT
 from tests.roles.asks import wanted
+from tests.roles.needs import INVOKES
 from tests.roles.needs import TABLE as NEEDS
 
 ACCOUNT: Final = "1" * 12
@@ -150,6 +151,13 @@ def test_every_function_s_calls_have_rules() -> None:
     for token, calls in FUNCTIONS.items():
         for service, operation, _ in calls:
             assert operation in TABLE[service], token
+
+
+@pytest.mark.parametrize("token", INVOKES)
+def test_a_function_s_calls_are_those_that_the_provider_makes(token: str) -> None:
+    calls = {f"{service}:{operation}" for service, operation, _ in FUNCTIONS[token]}
+    # Which needs no permission.
+    assert calls - {"sts:GetCallerIdentity"} == set(INVOKES[token].actions)
 
 
 def test_what_handling_a_type_needs_beyond_its_row_are_actions_of_aws() -> None:
