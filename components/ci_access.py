@@ -3,7 +3,7 @@
 Two preview and deploy this stack. One for each hosted track lets the GitOps repository's workflows see which images there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
@@ -17,68 +17,47 @@ from components.settings import CodeRepository, Settings
 ISSUER: Final = "token.actions.githubusercontent.com"
 AUDIENCE: Final = "sts.amazonaws.com"
 _SESSION_SECONDS: Final = 3600
-# Reads all configuration and no content: no secret values, no objects, no parameters' values.
-# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/ViewOnlyAccess.html
-_VIEW_ONLY: Final = "arn:aws:iam::aws:policy/job-function/ViewOnlyAccess"
 # Deploying declares roles, networks and clusters, which PowerUserAccess and the statements below are; the boundary is what
 # keeps it from making anybody stronger. https://docs.aws.amazon.com/aws-managed-policy/latest/reference/PowerUserAccess.html
 _POWER_USER: Final = "arn:aws:iam::aws:policy/PowerUserAccess"
 
-# What a preview reads beyond ViewOnlyAccess: the present state of what the program declares.
-_PREVIEW_READS: Final = (
-    "acm:DescribeCertificate",
-    "acm:ListTagsForCertificate",
+# What a preview reads of resources that IAM has no ARN for. Not ec2:DescribeLaunchTemplateVersions: it returns everybody's user
+# data. Reading a launch template is `refresh`'s alone, which the deploy role runs.
+_PREVIEW_LISTS: Final = (
     "chatbot:DescribeSlackChannelConfigurations",
     "chatbot:ListTagsForResource",
-    "cloudwatch:ListTagsForResource",
-    "codebuild:BatchGetProjects",
-    "codepipeline:GetPipeline",
-    "codepipeline:ListTagsForResource",
-    "ecr:GetLifecyclePolicy",
-    "ecr:GetRepositoryPolicy",
-    "ecr:ListTagsForResource",
-    "eks:DescribeAccessEntry",
-    "eks:DescribeAddon",
+    "ec2:DescribeAddresses",
+    "ec2:DescribeAddressesAttribute",
+    "ec2:DescribeAvailabilityZones",
+    "ec2:DescribeFlowLogs",
+    "ec2:DescribeInstanceTypeOfferings",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInternetGateways",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeNatGateways",
+    "ec2:DescribeNetworkAcls",
+    "ec2:DescribePrefixLists",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcEndpoints",
+    "ec2:DescribeVpcs",
     "eks:DescribeAddonVersions",
-    "eks:DescribeCluster",
-    "eks:DescribeNodegroup",
-    "eks:DescribePodIdentityAssociation",
+    "eks:DescribeClusterVersions",
+    "elasticloadbalancing:DescribeCapacityReservation",
     "elasticloadbalancing:DescribeListenerAttributes",
+    "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeLoadBalancerAttributes",
+    "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeRules",
     "elasticloadbalancing:DescribeTags",
-    "events:DescribeRule",
-    "events:ListTagsForResource",
-    "events:ListTargetsByRule",
-    "iam:GetOpenIDConnectProvider",
-    "iam:GetPolicy",
-    "iam:GetPolicyVersion",
-    "iam:GetRole",
-    "iam:GetRolePolicy",
-    "kms:DescribeKey",
-    "kms:GetKeyPolicy",
-    "kms:GetKeyRotationStatus",
-    "kms:ListResourceTags",
-    "lambda:GetFunction",
-    "lambda:GetFunctionCodeSigningConfig",
-    "lambda:GetEventSourceMapping",
-    "lambda:ListTags",
-    "logs:ListTagsForResource",
-    "route53:GetHostedZone",
-    "route53:ListTagsForResource",
-    "s3:GetBucketPolicy",
-    "s3:GetBucketPublicAccessBlock",
-    "s3:GetEncryptionConfiguration",
-    "s3:GetLifecycleConfiguration",
-    "scheduler:GetSchedule",
-    "secretsmanager:DescribeSecret",
+    "elasticloadbalancing:DescribeTargetGroupAttributes",
+    "elasticloadbalancing:DescribeTargetGroups",
+    "logs:DescribeLogGroups",
+    "route53:ListHostedZones",
     # Drawn by every run of components/argocd.py; it returns a new password, and nobody's.
     "secretsmanager:GetRandomPassword",
-    "secretsmanager:GetResourcePolicy",
-    "sns:GetTopicAttributes",
-    "sns:ListTagsForResource",
-    "sqs:GetQueueAttributes",
-    "sqs:ListQueueTags",
     "ssm:DescribeParameters",
-    "ssm:ListTagsForResource",
 )
 
 
@@ -140,19 +119,11 @@ class CiAccess(pulumi.ComponentResource):
             assume_role_policy=iam.document(trust(provider, subjects(settings, "pull_request"))),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        aws.iam.RolePolicyAttachment(
-            f"{name}-preview", role=preview.name, policy_arn=_VIEW_ONLY, opts=pulumi.ResourceOptions(parent=self)
-        )
         aws.iam.RolePolicy(
             f"{name}-preview",
             role=preview.id,
             policy=iam.document(
-                iam.allow_everywhere(
-                    "ReadDeclared",
-                    actions=_PREVIEW_READS,
-                    because="a preview reads what the state names, which is not known before it is made; none of these "
-                    "returns a secret (lambda:GetFunction returns the function's code, which is this repository's)",
-                ),
+                *preview_statements(account=args.account, region=args.region, stack=stack, tracks=settings.hosted_tracks),
                 self._read_state(args),
             ),
             opts=pulumi.ResourceOptions(parent=self),
@@ -256,6 +227,176 @@ def trust(provider_arn: str, subs: Sequence[str]) -> iam.Statement:
     )
 
 
+def preview_statements(*, account: str, region: str, stack: str, tracks: Iterable[str]) -> Sequence[iam.Statement]:
+    """Return what previewing needs: reads of what the program declares, by the names that it gives.
+
+    tests/roles holds each action against what AWS and the provider ask for, and no action is here that they do not.
+    Settings that teams change often (services, admins, chat, clusters) do not change the result, because the deploy role
+    cannot update this role. A new track does, so an administrator applies it.
+
+    Args:
+        account: The stack's account.
+        region: Its region.
+        stack: Name of the stack.
+        tracks: Tracks that it hosts.
+    """
+    here, ours = f"{region}:{account}", f"{naming.PROJECT}-*"
+    cluster = naming.cluster(stack, "*")
+    hosted = sorted(tracks)
+    return [
+        iam.allow_everywhere(
+            "ReadWhatHasNoArn",
+            actions=_PREVIEW_LISTS,
+            because="these actions know no resource, and none returns code, user data, an environment variable or a secret: "
+            "https://docs.aws.amazon.com/service-authorization/latest/reference/"
+            "reference_policies_actions-resources-contextkeys.html",
+        ),
+        iam.allow(
+            "ReadIdentities",
+            actions=[
+                "iam:GetPolicy",
+                "iam:GetPolicyVersion",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+            ],
+            resources=[f"arn:aws:iam::{account}:role/{ours}", f"arn:aws:iam::{account}:policy/{ours}"],
+        ),
+        # Also administrators of clusters, whose roles have any name: a role that does not exist is refused in the preview.
+        # It returns trust policy and description, not permissions.
+        iam.allow("FindRoles", actions=["iam:GetRole"], resources=[f"arn:aws:iam::{account}:role/*"]),
+        iam.allow(
+            "ReadEdgeAndNetwork",
+            actions=[
+                "acm:DescribeCertificate",
+                "acm:ListTagsForCertificate",
+                "ec2:DescribeVpcAttribute",
+                "route53:GetHostedZone",
+                "route53:ListResourceRecordSets",
+                "route53:ListTagsForResource",
+            ],
+            # AWS chooses these names. What they hold is public: certificates by their logs, zones by DNS.
+            resources=[f"arn:aws:acm:{here}:certificate/*", f"arn:aws:ec2:{here}:vpc/*", "arn:aws:route53:::hostedzone/*"],
+        ),
+        iam.allow(
+            "ReadBuckets",
+            actions=[
+                "s3:GetAccelerateConfiguration",
+                "s3:GetBucketAcl",
+                "s3:GetBucketCORS",
+                "s3:GetBucketLocation",
+                "s3:GetBucketLogging",
+                "s3:GetBucketObjectLockConfiguration",
+                "s3:GetBucketPolicy",
+                "s3:GetBucketPublicAccessBlock",
+                "s3:GetBucketRequestPayment",
+                "s3:GetBucketTagging",
+                "s3:GetBucketVersioning",
+                "s3:GetBucketWebsite",
+                "s3:GetEncryptionConfiguration",
+                "s3:GetLifecycleConfiguration",
+                "s3:GetReplicationConfiguration",
+                "s3:ListBucket",
+                "s3:ListTagsForResource",
+            ],
+            # Not the state bucket: ReadState says what is read there.
+            resources=[f"arn:aws:s3:::{naming.PROJECT}-*{purpose}-*" for purpose in ("artifacts", "edge-logs")],
+        ),
+        iam.allow(
+            "ReadClusters",
+            actions=[
+                "eks:DescribeAccessEntry",
+                "eks:DescribeAddon",
+                "eks:DescribeCluster",
+                "eks:DescribeNodegroup",
+                "eks:DescribePodIdentityAssociation",
+                "eks:ListAssociatedAccessPolicies",
+            ],
+            resources=[
+                f"arn:aws:eks:{here}:{kind}/{cluster}{below}"
+                for kind, below in (
+                    ("cluster", ""),
+                    ("access-entry", "/*"),
+                    ("addon", "/*"),
+                    ("nodegroup", "/*"),
+                    ("podidentityassociation", "/*"),
+                )
+            ],
+        ),
+        iam.allow(
+            "ReadLogsAndAlarms",
+            actions=["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource", "logs:ListTagsForResource"],
+            resources=[
+                f"arn:aws:cloudwatch:{here}:alarm:{ours}",
+                *(
+                    f"arn:aws:logs:{here}:log-group:{group}"
+                    for group in (naming.log_group("*"), f"/aws/eks/{cluster}/cluster", f"/aws/lambda/{ours}")
+                ),
+            ],
+        ),
+        iam.allow(
+            "ReadBuilds",
+            actions=["codebuild:BatchGetProjects", "codepipeline:GetPipeline", "codepipeline:ListTagsForResource"],
+            resources=[f"arn:aws:codebuild:{here}:project/{ours}", f"arn:aws:codepipeline:{here}:{ours}"],
+        ),
+        iam.allow(
+            "ReadHooks",
+            actions=[
+                "events:DescribeRule",
+                "events:ListTagsForResource",
+                "events:ListTargetsByRule",
+                "lambda:GetFunction",
+                "lambda:GetFunctionCodeSigningConfig",
+                "lambda:ListVersionsByFunction",
+                "scheduler:GetSchedule",
+                "sns:GetSubscriptionAttributes",
+                "sns:GetTopicAttributes",
+                "sns:ListTagsForResource",
+                "sqs:GetQueueAttributes",
+                "sqs:ListQueueTags",
+            ],
+            resources=[
+                f"arn:aws:events:{here}:rule/{ours}",
+                f"arn:aws:lambda:{here}:function:{ours}",
+                f"arn:aws:scheduler:{here}:schedule/default/{ours}",
+                f"arn:aws:sns:{here}:{ours}",
+                f"arn:aws:sqs:{here}:{ours}",
+            ],
+        ),
+        iam.allow(
+            "ReadEventSources",
+            actions=["lambda:GetEventSourceMapping", "lambda:ListTags"],
+            # AWS names them by random ids, and this role may list none.
+            resources=[f"arn:aws:lambda:{here}:event-source-mapping:*"],
+        ),
+        iam.allow(
+            "ReadSecretsButNoValue",
+            actions=["secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy"],
+            resources=[f"arn:aws:secretsmanager:{here}:secret:{naming.argocd_secret('*')}"],
+        ),
+        *([_read_hosted(here, hosted)] if hosted else []),
+    ]
+
+
+def _read_hosted(here: str, tracks: Sequence[str]) -> iam.Statement:
+    """Return the reads of what is named after a track alone: repositories, and the writer's catalogue, which holds no secret."""
+    return iam.allow(
+        "ReadTracks",
+        actions=[
+            "ecr:DescribeRepositories",
+            "ecr:GetLifecyclePolicy",
+            "ecr:GetRepositoryPolicy",
+            "ecr:ListTagsForResource",
+            "ssm:GetParameter",
+            "ssm:ListTagsForResource",
+        ],
+        resources=[
+            *(f"arn:aws:ecr:{here}:repository/{naming.repository_prefix(track)}*" for track in tracks),
+            *(f"arn:aws:ssm:{here}:parameter{naming.catalogue_path(track)}*" for track in tracks),
+        ],
+    )
+
+
 def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
     """What deploying needs of IAM, on roles and policies of ours; everything else is PowerUserAccess."""
     within = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(account, stack)}}
@@ -266,7 +407,6 @@ def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
             actions=[
                 "iam:GetPolicy",
                 "iam:GetPolicyVersion",
-                "iam:GetRole",
                 "iam:GetRolePolicy",
                 "iam:ListAttachedRolePolicies",
                 "iam:ListInstanceProfilesForRole",
@@ -275,6 +415,9 @@ def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
             ],
             resources=ours,
         ),
+        # Also service-linked roles, which CreateNodegroup asks its caller to see, and the administrators of clusters.
+        # https://docs.aws.amazon.com/eks/latest/userguide/using-service-linked-roles-eks-nodegroups.html
+        iam.allow("FindRoles", actions=["iam:GetRole"], resources=[f"arn:aws:iam::{account}:role/*"]),
         iam.allow(
             "MakeRolesWithinTheBoundary",
             actions=[
@@ -307,6 +450,7 @@ def deploy_statements(account: str, stack: str) -> Sequence[iam.Statement]:
                 "iam:DeletePolicy",
                 "iam:DeletePolicyVersion",
                 "iam:TagPolicy",
+                "iam:UntagPolicy",
             ],
             resources=[ours[1]],
         ),
@@ -343,10 +487,11 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
     """
+    # Of every stack: another one may share the account, and roles have no region.
     locked = [
-        boundary_arn(account, stack),
-        f"arn:aws:iam::{account}:role/{naming.role(stack, 'deploy')}",
-        f"arn:aws:iam::{account}:role/{naming.role(stack, 'preview')}",
+        f"arn:aws:iam::{account}:policy/{naming.role('*', 'boundary')}",
+        f"arn:aws:iam::{account}:role/{naming.role('*', 'deploy')}",
+        f"arn:aws:iam::{account}:role/{naming.role('*', 'preview')}",
         f"arn:aws:iam::{account}:oidc-provider/{ISSUER}",
     ]
     return [
@@ -363,14 +508,14 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
                 "iam:DeletePolicy",
                 "iam:DeletePolicyVersion",
                 "iam:DeleteRole",
-                "iam:DeleteRolePermissionsBoundary",
                 "iam:DeleteRolePolicy",
                 "iam:DetachRolePolicy",
-                "iam:PutRolePermissionsBoundary",
                 "iam:PutRolePolicy",
                 "iam:SetDefaultPolicyVersion",
                 "iam:UpdateAssumeRolePolicy",
                 "iam:UpdateOpenIDConnectProviderThumbprint",
+                # Or its sessions could last for twelve hours.
+                "iam:UpdateRole",
             ],
             "Resource": locked,
         },
@@ -436,10 +581,18 @@ def boundary_statements(account: str, stack: str) -> Sequence[iam.Statement]:
             "Sid": "OthersAreOutOfReach",
             "Effect": "Deny",
             "Action": [
+                "iam:AttachRolePolicy",
                 "iam:CreatePolicyVersion",
+                "iam:DeletePolicy",
+                "iam:DeletePolicyVersion",
+                "iam:DeleteRole",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
                 "iam:PassRole",
+                "iam:PutRolePolicy",
                 "iam:SetDefaultPolicyVersion",
                 "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateRole",
             ],
             "NotResource": [
                 f"arn:aws:iam::{account}:role/{naming.PROJECT}-*",

@@ -67,7 +67,18 @@ LAB_STAND_INS: Final[Mapping[str, str]] = {
         "a stand-in registers the children that the real one would, as far as this program asks for them"
     ),
     "Pulumi's host for Python": "a stand-in that starts the same interpreter on the same program",
-    "Amazon EKS": "a real control plane for each cluster, on loopback; access entries and add-ons are kept, not enforced",
+    "Amazon EKS": (
+        "a real control plane for each cluster, on loopback; add-ons are kept, not run; an access entry's groups count by "
+        "Kubernetes' own RBAC, and the administrator's access policy as Kubernetes' own group of administrators"
+    ),
+    "AWS's IAM at the engine's calls": (
+        "each emulated call is judged, before it is sent, by the documents of the role that runs the command line: inline, "
+        "attached, boundary; no policy of a resource is judged there, and no call that AWS makes by itself"
+    ),
+    "The store of Pulumi's state": "a folder: what the roles may do with the state's bucket and key is not played",
+    "Rights on what a Helm chart brings": (
+        "a release is judged by the right on Helm's own records; what is in the chart is made by the lab, with all rights"
+    ),
     "Kubernetes and Argo CD": "real; the version of Argo CD is the lab's, a little newer than the chart's",
     "Nodes, kubelets and pods": (
         "KWOK plays them: pods run at once, no container does; one tag stands for an image that cannot be pulled"

@@ -38,4 +38,14 @@ def _document(iam: Any, arn: str) -> Document:  # noqa: ANN401 — a client of b
     return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
-__all__ = ["identity_of"]
+def boundary_of(emulators: Emulators, account: str, name: str) -> str | None:
+    """ARN of a role's permissions boundary as it is now; None without one, or without the role."""
+    iam = emulators.client("iam", account, "us-east-1")
+    try:
+        role = iam.get_role(RoleName=name)["Role"]
+    except iam.exceptions.NoSuchEntityException:
+        return None
+    return role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+
+
+__all__ = ["boundary_of", "identity_of"]

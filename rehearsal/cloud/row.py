@@ -1,11 +1,13 @@
 """What a row of the table is made of: how a declared resource's properties are read, and how a call is made of them."""
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rehearsal.cloud import policy, shapes
+from rehearsal.cloud.caller import Caller
 from rehearsal.cloud.emulators import MOTO, SERVED_BY, Emulators
 from rehearsal.program import Created, Request
 
@@ -33,10 +35,12 @@ class Where:
     Attributes:
         place: Account that its credentials are of, and region.
         provider: Its configuration, such as `kubeconfig`.
+        caller: Whose credentials it has; None where nobody's policies are judged.
     """
 
     place: Place
     provider: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,7 @@ class Ask:
         lab: The control planes that stand in for EKS, if there are any.
         old: The properties as they were, where a resource is updated.
         provider: Configuration of the provider that was asked.
+        caller: Whose credentials the calls are made with; None where nobody's policies are judged.
     """
 
     request: Request
@@ -188,6 +193,7 @@ class Ask:
     lab: "Clusters | None" = None
     old: Mapping[str, Any] = field(default_factory=dict[str, Any])
     provider: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    caller: Caller | None = None
     inputs: Inputs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -218,6 +224,27 @@ class Ask:
             raise RealiseError(msg)
         return self.lab
 
+    def by_aws(self, because: str) -> Self:
+        """Return the same request for calls that the emulators need and the engine's caller does not make at AWS.
+
+        Args:
+            because: What AWS does by itself there; it is read by people alone.
+        """
+        del because
+        other = copy.copy(self)
+        object.__setattr__(other, "caller", None)
+        return other
+
+    def authorize(self, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
+        """Hold a call to the caller's policies; `operation` is the API's own name.
+
+        Raises:
+            RealiseError: they do not allow it, in AWS's words.
+        """
+        if self.caller is not None and (refused := self.caller.refusal(service, operation, parameters, self.place.region)):
+            msg = f"calling {operation}: {refused}"
+            raise RealiseError(msg)
+
     def changed(self, *keys: str) -> bool:
         """Whether any of the properties is another than it was; reads nothing."""
         return any(not same(self.old.get(key), self.request.inputs.get(key)) for key in keys)
@@ -236,9 +263,10 @@ class Ask:
         """Call `operation` (boto3's name, such as `create_queue`) in the resource's account and region.
 
         Raises:
-            RealiseError: AWS's service model or the emulator refuses the parameters.
+            RealiseError: AWS's service model or the emulator refuses the parameters, or the caller's policies do not allow it.
         """
         client = self._held(service, operation, emulator, parameters)
+        self.authorize(service, client.meta.method_to_api_mapping[operation], parameters)
         try:
             return cast("dict[str, Any]", getattr(client, operation)(**parameters))
         except Exception as error:
@@ -262,12 +290,10 @@ class Ask:
 
     def introduce_role(self, role_arn: str) -> None:
         """Make a role of ministack known to moto, whose services look it and its trust policy up there; once is enough."""
-        name = role_arn.rsplit("/", 1)[-1]
-        place = self.place
-        there = self.emulators.client("iam", place.account, place.region, emulator=MOTO)
-        if not any(each["RoleName"] == name for each in there.list_roles()["Roles"]):
+        name, theirs = role_arn.rsplit("/", 1)[-1], self.by_aws("at AWS there is one IAM")
+        if not any(each["RoleName"] == name for each in theirs.call("iam", "list_roles", emulator=MOTO)["Roles"]):
             trust = self._trust(role_arn)
-            self.call("iam", "create_role", emulator=MOTO, RoleName=name, AssumeRolePolicyDocument=trust)
+            theirs.call("iam", "create_role", emulator=MOTO, RoleName=name, AssumeRolePolicyDocument=trust)
 
     def arn(self, service: str, resource: str, *, region: bool = True) -> str:
         """ARN of a resource in this place."""
@@ -285,7 +311,9 @@ class Ask:
             raise RealiseError(msg)
 
     def _trust(self, role_arn: str) -> str:
-        role = self.call("iam", "get_role", RoleName=role_arn.rsplit("/", 1)[-1])["Role"]
+        # The service looks its role's trust up by itself.
+        itself = self.by_aws("the service itself is let in or not")
+        role = itself.call("iam", "get_role", RoleName=role_arn.rsplit("/", 1)[-1])["Role"]
         document = role["AssumeRolePolicyDocument"]
         # boto3 parses it where the emulator escapes it as AWS does.
         return document if isinstance(document, str) else json.dumps(document)
@@ -315,6 +343,7 @@ class Row:
         check: Why it would be refused, seen without making it; without it, `create` is tried up to its first call that makes
             something.
         replaces_of: Which of the changed inputs cannot be changed in place, where `replaces` cannot say it beforehand.
+        attempt: Asks what the real provider asks for the preview of a creation or change; without it, that asks nothing.
     """
 
     create: Creator
@@ -324,6 +353,7 @@ class Row:
     replaces: frozenset[str] = frozenset()
     check: Callable[[Ask], Sequence[str]] | None = None
     replaces_of: Callable[[Ask], Sequence[str]] | None = None
+    attempt: Callable[[Ask], None] | None = None
 
 
 Rows = Mapping[str, Row]

@@ -98,6 +98,7 @@ class CloudWorld:
         ask = self._ask(request, where)
         began = time.perf_counter()
         with _named(request):
+            _authorized(ask, "create")
             created = row.create(ask)
             _all_read(ask)
         seconds = time.perf_counter() - began
@@ -125,8 +126,10 @@ class CloudWorld:
         row = self.row(request.type)
         if row is None or row.read is None:
             return request.inputs
+        ask = self._ask(request, where)
         with _named(request):
-            return row.read(self._ask(request, where), id_)
+            _authorized(ask, "read")
+            return row.read(ask, id_)
 
     def update(self, request: Request, id_: str, old: Mapping[str, Any], *, where: Where | None = None) -> Created:
         """Change a resource from the inputs `old` to the request's.
@@ -139,6 +142,7 @@ class CloudWorld:
             return Created(id=id_, outputs=request.inputs)
         ask = self._ask(request, where, old)
         with _named(request):
+            _authorized(ask, "update")
             return row.update(ask, id_)
 
     def delete(self, request: Request, id_: str, *, where: Where | None = None) -> None:
@@ -149,8 +153,10 @@ class CloudWorld:
         """
         row = self.row(request.type)
         if row is not None and row.delete is not None:
+            ask = self._ask(request, where)
             with _named(request):
-                row.delete(self._ask(request, where), id_)
+                _authorized(ask, "delete")
+                row.delete(ask, id_)
 
     def check(self, request: Request, *, where: Where | None = None) -> Sequence[str]:
         """Why a resource would be refused, as far as that is known without making anything.
@@ -164,6 +170,17 @@ class CloudWorld:
         if row.check is not None:
             return row.check(ask)
         return tried(row, ask)
+
+    def attempt(self, request: Request, *, where: Where | None = None) -> None:
+        """Ask what the real provider asks to preview a creation or change.
+
+        Raises:
+            RealiseError: the caller may not ask it.
+        """
+        row = self.row(request.type)
+        if row is not None and row.attempt is not None:
+            with _named(request):
+                row.attempt(self._ask(request, where))
 
     def replaced(
         self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
@@ -188,6 +205,7 @@ class CloudWorld:
             request=request,
             place=where.place if where else self.place(request.stack),
             provider=where.provider if where else {},
+            caller=where.caller if where else None,
             emulators=self.emulators,
             owner=self._owner(request, where),
             host=self._github,
@@ -202,9 +220,19 @@ class CloudWorld:
         return str(where.provider.get("owner", "")) if where else stack_config(request.stack).get("github:owner", "")
 
     def call(self, stack: str, token: str, args: Mapping[str, Any], *, where: Where | None = None) -> dict[str, Any]:
-        """Answer a provider function from the stack's account; those that no emulator serves are imagined."""
-        place = where.place if where else self.place(stack)
+        """Answer a provider function from the stack's account; those that no emulator serves are imagined.
+
+        Raises:
+            RealiseError: the caller's policies do not allow it.
+        """
+        place, caller = (where.place, where.caller) if where else (self.place(stack), None)
+        if caller is not None and token.startswith("aws:") and (refused := caller.function_refusal(token, args, place.region)):
+            msg = f"{token}: {refused}"
+            raise RealiseError(msg)
         match token:
+            case "aws:index/getCallerIdentity:getCallerIdentity" if caller is not None:
+                account, name = caller.account, caller.arn.rpartition("/")[2]
+                return {"accountId": account, "arn": caller.arn, "id": account, "userId": f"AROAEXAMPLE:{name}"}
             case "aws:index/getCallerIdentity:getCallerIdentity":
                 caller = self.emulators.client("sts", place.account, place.region).get_caller_identity()
                 return {
@@ -281,6 +309,19 @@ def place_of(stack: str) -> Place:
     """Account and region that a stack file names for its own environment."""
     environment = yaml.safe_load(stack_config(stack)["slipway:environments"])[stack]
     return Place(account=str(environment["account"]), region=str(environment["region"]))
+
+
+def _authorized(ask: Ask, verb: str) -> None:
+    """Hold the caller to what the verb needs beyond the row's own calls.
+
+    Raises:
+        RealiseError: its policies do not allow it.
+    """
+    if ask.caller is None or not ask.request.type.startswith("aws:"):
+        return
+    refused = ask.caller.handling_refusal(ask.request.type, verb, ask.request.inputs, ask.place.region)
+    if refused:
+        raise RealiseError(refused)
 
 
 def _all_read(ask: Ask) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,12 @@ from rehearsal.program import ROOT, Call, Declared, Program, platform_folder
 _PARTS: Final = ("__main__.py", "components", "scaffold", "dist")
 _PLATFORM_PARTS: Final = ("Pulumi.yaml", "services.py")
 _LIMIT_SECONDS: Final = 300
+ADMINISTRATOR: Final = "administrator"
+"""The person who makes a stack's first `up`."""
+DEPLOY: Final = "deploy"
+PREVIEW: Final = "preview"
+Role = str
+"""Who runs the command line: one of the three."""
 _SAME: Final = frozenset({"same", "read", "refresh"})
 
 
@@ -72,6 +78,7 @@ class Outcome:
         kept: How many resources stay as they are.
         diagnostics: Errors and warnings, in its own words.
         output: All that it printed.
+        caller: Who ran it: the ARN of the session, or the account whose root it was.
     """
 
     command: str
@@ -82,6 +89,7 @@ class Outcome:
     kept: int
     diagnostics: Sequence[str]
     output: str
+    caller: str = ""
 
     def of(self, *operations: str) -> list[Step]:
         """Steps of some operations."""
@@ -109,6 +117,8 @@ class Engine:
         folder: Projects, state and logs; new and empty.
         accounts: Whose credentials each stack is run with.
         extra: More of the environment.
+        identify: Gives credentials (environment variables) of a stack's role, and says who that is; without it every stack
+            runs as its account's root.
     """
 
     pulumi: Path
@@ -116,6 +126,8 @@ class Engine:
     folder: Path
     accounts: Mapping[str, str]
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
+    identify: Callable[[str, Role], tuple[Mapping[str, str], str]] | None = None
+    _grown: set[str] = field(default_factory=set[str])
     _known: set[str] = field(default_factory=set[str])
 
     def project(self, stack: str) -> Path:
@@ -157,7 +169,11 @@ class Engine:
     def up(self, stack: str, *options: str, **more: Any) -> Outcome:  # noqa: ANN401 — passed on
         """`pulumi up`, without the preview before it."""
         self.init(stack)
-        return self.run("up", "--yes", "--skip-preview", *options, stack=stack, **more)
+        outcome = self.run("up", "--yes", "--skip-preview", *options, stack=stack, **more)
+        if not outcome.code:
+            # The roles are there now.
+            self._grown.add(stack)
+        return outcome
 
     def preview(self, stack: str, *options: str, **more: Any) -> Outcome:  # noqa: ANN401 — passed on
         """`pulumi preview`."""
@@ -177,6 +193,7 @@ class Engine:
         *arguments: str,
         stack: str,
         account: str = "",
+        role: Role = "",
         check: bool = True,
         begun: Callable[[Running], None] | None = None,
     ) -> Outcome:
@@ -185,7 +202,9 @@ class Engine:
         Args:
             arguments: Verb and options.
             stack: For whom.
-            account: Whose credentials; the stack's own unless given.
+            account: Root of which account runs it, instead of a role.
+            role: As whom; unless given, previews as the preview role and all else as the deploy role. Until the stack's first
+                `up` has ended well there are no such roles, and its administrator runs everything.
             check: Whether an error of its is raised.
             begun: Told of the process once it runs.
 
@@ -195,6 +214,7 @@ class Engine:
         log = Path(tempfile.mkdtemp(dir=self.folder)) / "events"
         events = ["--event-log", str(log)] if arguments[0] in {"up", "preview", "refresh", "destroy"} else []
         began = time.monotonic()
+        credentials, caller = self._credentials(stack, account, role or self.role(stack, arguments[0]))
         process = subprocess.Popen(
             [
                 self.pulumi,
@@ -206,7 +226,7 @@ class Engine:
                 "never",
             ],
             cwd=self.project(stack),
-            env=self.environment(stack, account=account),
+            env=self.environment(stack, credentials),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -221,8 +241,11 @@ class Engine:
             running.kill()
             printed, _ = process.communicate()
             printed += f"\nended after {_LIMIT_SECONDS} s: it hangs".encode()
-        outcome = _outcome(
-            arguments[0], stack, time.monotonic() - began, process.returncode, _events(log), printed.decode(errors="replace")
+        outcome = replace(
+            _outcome(
+                arguments[0], stack, time.monotonic() - began, process.returncode, _events(log), printed.decode(errors="replace")
+            ),
+            caller=caller,
         )
         if check and outcome.code:
             said = "\n".join(outcome.diagnostics) or outcome.output
@@ -230,7 +253,20 @@ class Engine:
             raise EngineError(msg, outcome)
         return outcome
 
-    def environment(self, stack: str, *, account: str = "") -> dict[str, str]:
+    def role(self, stack: str, command: str) -> Role:
+        """As whom a command runs by itself."""
+        if stack not in self._grown:
+            return ADMINISTRATOR
+        return PREVIEW if command == "preview" else DEPLOY
+
+    def _credentials(self, stack: str, account: str, role: Role) -> tuple[Mapping[str, str], str]:
+        if self.identify is not None and not account:
+            return self.identify(stack, role)
+        # The emulators take the account from the key.
+        whose = account or self.accounts[stack]
+        return {"AWS_ACCESS_KEY_ID": whose, "AWS_SECRET_ACCESS_KEY": "rehearsal"}, f"the root of account {whose}"
+
+    def environment(self, stack: str, credentials: Mapping[str, str] | None = None) -> dict[str, str]:
         """What the command line gets: nothing of the caller's but what programs need to run."""
         return {
             "PATH": path_with(self.plugins, self.pulumi.parent),
@@ -243,9 +279,7 @@ class Engine:
             # For the log of events.
             "PULUMI_DEBUG_COMMANDS": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            # The emulators take the account from the key.
-            "AWS_ACCESS_KEY_ID": account or self.accounts[stack],
-            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            **(credentials if credentials is not None else self._credentials(stack, "", self.role(stack, ""))[0]),
             "GITHUB_TOKEN": "rehearsal",
             **self.extra,
         }
@@ -341,4 +375,4 @@ def _outcome(  # noqa: PLR0913, PLR0917 — what is known of a run, in the order
     )
 
 
-__all__ = ["Engine", "EngineError", "Outcome", "Running", "Step"]
+__all__ = ["ADMINISTRATOR", "DEPLOY", "PREVIEW", "Engine", "EngineError", "Outcome", "Role", "Running", "Step"]

@@ -55,6 +55,10 @@ class ImaginedRealm:
         """As imagined."""
         return self._world(where).call(stack, token, args)
 
+    def attempt(self, request: Request, *, where: Where | None = None) -> None:
+        """Everything may be tried."""
+        del request, where
+
     def replaced(
         self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
     ) -> Sequence[str]:

@@ -14,11 +14,12 @@ import yaml
 
 from components import naming
 from rehearsal.cloud.row import RealiseError
-from rehearsal.engine.cli import Outcome, Running, Step
+from rehearsal.engine.cli import ADMINISTRATOR, PREVIEW, Outcome, Running, Step
 from rehearsal.engine.stage import EngineStage, State
 from rehearsal.lab.control_plane import UNPULLABLE
+from rehearsal.lab.kube import KubeError
 from rehearsal.play import SERVICE, WORKER, Play, expect
-from rehearsal.program import Request
+from rehearsal.program import Request, stack_config
 from rehearsal.report import ENVIRONMENTS
 from rehearsal.stage import STACKS, StageError
 
@@ -28,6 +29,18 @@ TARGET_SECONDS: Final = 2.0
 """From commit to Synced, at the median: the issue's target."""
 
 ADDED: Final = "reports"
+GREEN: Final = "green"
+# What makes a colour, and what the deploy role could not make in the first version.
+_COLOUR: Final = frozenset(
+    {
+        "aws:eks/accessEntry:AccessEntry",
+        "aws:eks/addon:Addon",
+        "aws:eks/cluster:Cluster",
+        "aws:eks/nodeGroup:NodeGroup",
+        "aws:eks/podIdentityAssociation:PodIdentityAssociation",
+        "aws:iam/role:Role",
+    }
+)
 _CUT_AFTER: Final = 60
 _EVERY: Final = 3
 _WAIT: Final = 120.0
@@ -81,7 +94,7 @@ class EnginePlay(Play):
         self.broken_manifest()
         self.missing_image()
         self.timed()
-        _together(self.day_two, self.kept_registry)
+        _together(self.day_two, self.kept_registry, self.second_colour)
         self.torn_down()
 
     def settled(self) -> None:
@@ -100,6 +113,7 @@ class EnginePlay(Play):
     def day_two(self) -> None:
         """What comes after the first day in one environment."""
         self.wrong_account()
+        self.only_previews()
         self.added_and_removed()
         self.drift()
 
@@ -117,17 +131,17 @@ class EnginePlay(Play):
             self._killed(stack)
         elif stack == "stg":
             self._failing(stack)
-        with self.progress.step(stack, "`pulumi up` makes what the program declares") as step:
+        with self.progress.step(stack, "`pulumi up` by an administrator makes what the program declares") as step:
             program = self.stage.realise(stack)
-            step.produced = f"{self._made(program)}; {_counts(self.stage.last(stack))}"
-        self._unchanged(stack, "A second preview shows no change")
+            outcome = self.stage.last(stack)
+            step.produced = f"{self._made(program)}; {_counts(outcome)}; {_by(outcome)}"
+        self._unchanged(stack, "A preview by the preview role shows no change")
 
     def _unchanged(self, stack: str, title: str) -> None:
         with self.progress.step(stack, title) as step:
-            outcome = self.stage.engine.preview(stack)
-            self.stage.outcomes.append(outcome)
+            outcome = self._previewed(stack)
             unchanged(outcome)
-            step.produced = f"{outcome.kept} resources stay as they are"
+            step.produced = f"{outcome.kept} resources stay as they are; {_by(outcome)}"
 
     def _killed(self, stack: str) -> None:
         """The engine is lost in the middle of an `up`: the lock it left is cancelled, and the next one goes on."""
@@ -321,16 +335,40 @@ class EnginePlay(Play):
             expect(_asked(stage, "dev") == before, "nothing was asked of any provider")
             step.produced = _first(next(line for each in outcome.diagnostics for line in each.splitlines() if other in line))
 
+    def only_previews(self) -> None:
+        """The preview role cannot deploy: AWS refuses it, and so does the cluster."""
+        stage = self.stage
+        with self.progress.step("dev", "An `up` with the preview role's credentials creates nothing") as step:
+            self._catalogue("dev", _NEW_SERVICE)
+            before = stage.meddler.counts["dev", "create"]
+            outcome = self._up("dev", "--continue-on-error", role=PREVIEW, check=False)
+            self._catalogue("dev", "")
+            said = "\n".join(outcome.diagnostics)
+            expect(outcome.code != 0, "it fails")
+            tried = stage.meddler.counts["dev", "create"] - before
+            expect("AccessDenied" in said and "-preview/" in said, f"AWS refuses the role by name, and shown was: {said}")
+            step.details["What the refusals say"] = said
+            step.produced = f"{tried} creations tried, all refused; {_by(outcome)}"
+        with self.progress.step("dev", "The cluster lets the preview role try a namespace, and make none") as step:
+            kube = stage.cluster("dev").kube_of(stage.identities.caller(stage.identify("dev", PREVIEW)[0]))
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ADDED}}
+            kube.apply(namespace, dry_run=True)
+            step.produced = f"refused by the admission policy: {_first(_refused(lambda: kube.apply(namespace)))}"
+
     def added_and_removed(self) -> None:
         """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
         stage = self.stage
-        with self.progress.step("dev", f"A service more, {ADDED}, only creates") as step:
+        with self.progress.step("dev", f"A service more, {ADDED}: its preview by the preview role shows what it creates") as step:
             self._catalogue("dev", _NEW_SERVICE)
-            outcome = stage.engine.up("dev")
+            shown = self._previewed("dev")
+            step.produced = f"{_counts(shown)}; {_by(shown)}"
+        with self.progress.step("dev", f"A service more, {ADDED}, only creates") as step:
+            outcome = self._up("dev")
+            expect(_creations(outcome) == _creations(shown), "the up creates what the preview has shown")
             others = [each for each in outcome.steps if each.operation != "create"]
             expect(not others, f"only creates, and there were {_named(others)}")
             _own(outcome.steps)
-            step.produced = _counts(outcome)
+            step.produced = f"{_counts(outcome)}; {_by(outcome)}"
             stage.taken_over("dev")
         with self.progress.step("dev", "The sweep scaffolds its directory") as step:
             stage.sweep("develop")
@@ -339,13 +377,13 @@ class EnginePlay(Play):
             step.produced = self._subject("dev")
         with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
             self._catalogue("dev", "")
-            outcome = stage.engine.up("dev")
+            outcome = self._up("dev")
             others = [each for each in outcome.steps if each.operation != "delete"]
             expect(not others, f"only deletes, and there were {_named(others)}")
             _own(outcome.steps)
             namespace = stage.cluster("dev").kube.get("v1", "Namespace", ADDED)
             expect(namespace is None, f"its namespace is gone, and it is {(namespace or {}).get('status')}")
-            step.produced = _counts(outcome)
+            step.produced = f"{_counts(outcome)}; {_by(outcome)}"
             stage.taken_over("dev")
         self._unchanged("dev", "The preview after it shows no change")
 
@@ -354,9 +392,9 @@ class EnginePlay(Play):
         stage = self.stage
         with self.progress.step("stg", f"{ADDED} comes and goes in stg, and its release registry stays") as step:
             self._catalogue("stg", _NEW_SERVICE)
-            stage.engine.up("stg")
+            self._up("stg")
             self._catalogue("stg", "")
-            refused = stage.engine.up("stg", check=False)
+            refused = self._up("stg", check=False)
             said = " ".join(refused.diagnostics)
             expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
             repository = naming.repository("release", ADDED)
@@ -366,30 +404,73 @@ class EnginePlay(Play):
                 if each.inputs["name"] == repository
             ]
             stage.engine.run("state", "unprotect", urn, "--yes", stack="stg")
-            outcome = stage.engine.up("stg")
+            outcome = self._up("stg")
             _own(outcome.steps)
             names = [each["repositoryName"] for each in stage.client("stg", "ecr").describe_repositories()["repositories"]]
             expect(repository in names, f"{repository} stays in ECR, and there are {names}")
             step.details["What the refusal says"] = said
-            step.produced = f"refused while protected; then {_counts(outcome)}, and {repository} is still in ECR"
+            step.produced = f"refused while protected; then {_counts(outcome)}, and {repository} is still in ECR; {_by(outcome)}"
             stage.taken_over("stg")
+
+    def second_colour(self) -> None:
+        """The deploy role adds a cluster, shifts a tenth of the requests to it and back, and removes it (docs/blue-green.md)."""
+        stage, stack = self.stage, STACKS[0]
+        (blue,) = stage.settings[stack].clusters
+        name = naming.cluster(stack, GREEN)
+        with self.progress.step(stack, f"A second colour, {GREEN}, at weight 0: previewed by the preview role") as step:
+            self._colours(stack, {blue: 100, GREEN: 0})
+            shown = self._previewed(stack)
+            step.produced = f"{_counts(shown)}; {_by(shown)}"
+        with self.progress.step(stack, f"The deploy role makes {GREEN}: cluster, nodes, access, add-ons, Argo CD") as step:
+            outcome = self._up(stack)
+            kinds = {each.type for each in outcome.of("create")}
+            expect(kinds >= _COLOUR, f"a colour has {sorted(_COLOUR)}, and made was {sorted(kinds)}")
+            running = stage.clusters.get(name)
+            expect(bool(running.record.groups) and running.argocd is not None, "it has nodes and its Argo CD")
+            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
+        for weights in ({blue: 90, GREEN: 10}, {blue: 100, GREEN: 0}):
+            told = " to ".join(f"{colour} {weight}" for colour, weight in weights.items())
+            with self.progress.step(stack, f"The deploy role shifts: {told}") as step:
+                self._colours(stack, weights)
+                outcome = self._up(stack)
+                strange = _named(outcome.of("delete", "replace"))
+                expect(bool(outcome.of("update")) and not strange, f"a shift only changes, and there was {strange}")
+                step.produced = f"{_counts(outcome)}; {_by(outcome)}"
+        with self.progress.step(stack, f"The deploy role removes {GREEN}") as step:
+            self._colours(stack, {blue: 100})
+            outcome = self._up(stack)
+            expect(stage.clusters.find(name) is None, "its cluster is gone")
+            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
+            stage.taken_over(stack)
+        self._unchanged(stack, "The preview after it shows no change")
+
+    def _colours(self, stack: str, weights: Mapping[str, int]) -> None:
+        """Declare clusters of these weights, each as the one that the stack's file has."""
+        key, overrides = "slipway:clusters", self.stage.overrides(stack)
+        declared = overrides.get(key) or yaml.safe_load(stack_config(stack)[key])
+        (like,) = cast("Mapping[str, Mapping[str, Any]]", declared).values()
+        self.stage.engine.configure(
+            stack, {**overrides, key: {colour: {**like, "weight": weight} for colour, weight in weights.items()}}
+        )
 
     def drift(self) -> None:
         """What is changed beside the program is shown by a refresh, and mended by the next up."""
         stage = self.stage
         with self.progress.step("dev", "A refresh shows nothing while nothing has drifted") as step:
             outcome = stage.engine.run("refresh", "--preview-only", stack="dev")
+            stage.outcomes.append(outcome)
             expect(not outcome.steps, f"no drift, and there was {_named(outcome.steps)}")
-            step.produced = f"{outcome.kept} resources are as declared"
+            step.produced = f"{outcome.kept} resources are as declared; {_by(outcome)}"
         with self.progress.step("dev", "What was changed by hand shows in a refresh, and the next up mends it") as step:
             touched = self._tamper()
             outcome = stage.engine.refresh("dev")
+            stage.outcomes.append(outcome)
             shown = {each.name: each.operation for each in outcome.steps}
             expect({name: shown.get(name) for name in touched} == touched, f"drift of {touched} is shown, and shown was {shown}")
-            mended = stage.engine.up("dev")
+            mended = self._up("dev")
             back = stage.engine.run("refresh", "--preview-only", stack="dev")
             expect(not back.steps, f"mended, and there was still {_named(back.steps)}")
-            step.produced = f"{_named(outcome.steps)}; the up: {_counts(mended)}"
+            step.produced = f"{_named(outcome.steps)}; the up: {_counts(mended)}; {_by(mended)}"
             stage.taken_over("dev")
 
     def _tamper(self) -> Mapping[str, str]:
@@ -414,15 +495,27 @@ class EnginePlay(Play):
 
     def _torn_down(self, stack: str) -> None:
         """What is retained on purpose stays, and nothing else."""
-        with self.progress.step(stack, "`pulumi destroy` takes all of it down, Argo CD's applications first") as step:
+        stage = self.stage
+        with self.progress.step(stack, "`pulumi destroy` by the deploy role takes all down but its own roles") as step:
             self._unprotect(stack)
-            outcome = self.stage.engine.destroy(stack)
+            outcome = stage.engine.destroy(stack, "--continue-on-error", check=False)
+            stage.outcomes.append(outcome)
             order = [each.type.rpartition(":")[2] for each in outcome.steps if each.operation == "delete"]
             first, last = order.index("Application"), order.index("Release")
             expect(first < last, "Applications go before the charts")
+            said = "\n".join(outcome.diagnostics)
+            kept = "explicit deny in a permissions boundary" in said
+            expect(outcome.code != 0 and kept, f"its boundary keeps its own roles, and shown was: {said}")
+            strange = [each for each in self._left(stack) if not each.startswith("aws:iam/")]
+            expect(not strange, f"only roles and policies are left, and left are {strange}")
+            step.details["What the refusals say"] = said
+            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
+        with self.progress.step(stack, "`pulumi destroy` by an administrator takes the roles away") as step:
+            outcome = stage.engine.destroy(stack, role=ADMINISTRATOR)
+            stage.outcomes.append(outcome)
             left = self._left(stack)
             expect(not left, f"nothing is left but what is retained, and left are {left}")
-            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s"
+            step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
 
     def _unprotect(self, stack: str) -> None:
         """What a person does first: Pulumi's protection, and AWS's own."""
@@ -456,6 +549,18 @@ class EnginePlay(Play):
 
     # Parts of steps
 
+    def _up(self, stack: str, *options: str, **more: Any) -> Outcome:  # noqa: ANN401 — passed on
+        """`pulumi up`, kept for the report."""
+        outcome = self.stage.engine.up(stack, *options, **more)
+        self.stage.outcomes.append(outcome)
+        return outcome
+
+    def _previewed(self, stack: str) -> Outcome:
+        """`pulumi preview`, likewise."""
+        outcome = self.stage.engine.preview(stack)
+        self.stage.outcomes.append(outcome)
+        return outcome
+
     def _catalogue(self, stack: str, more: str) -> None:
         """A stack's catalogue as in the checkout, and `more` lines of it."""
         path = self.stage.engine.project(stack) / "services.py"
@@ -484,6 +589,31 @@ def _together(*lanes: Callable[[], None]) -> None:
     with ThreadPoolExecutor(len(lanes)) as threads:
         for each in [threads.submit(lane) for lane in lanes]:
             each.result()
+
+
+def _refused(attempt: Callable[[], object]) -> str:
+    """What the API server says, which must refuse it as a change by somebody who may only try.
+
+    Raises:
+        StageError: it refuses it otherwise, or not at all.
+    """
+    try:
+        attempt()
+    except KubeError as error:
+        expect("only tries changes (dry run)" in str(error), f"it is refused by the admission policy, and not so: {error}")
+        return str(error)
+    msg = "expected: the API server refuses it, and it was made"
+    raise StageError(msg)
+
+
+def _by(outcome: Outcome) -> str:
+    """Who ran it: role and session."""
+    return f"as {outcome.caller.partition(':assumed-role/')[2] or outcome.caller}"
+
+
+def _creations(outcome: Outcome) -> set[str]:
+    """URNs of what is created."""
+    return {each.urn for each in outcome.of("create")}
 
 
 def _counts(outcome: Outcome) -> str:

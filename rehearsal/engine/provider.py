@@ -19,12 +19,16 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from rehearsal import schema
+from rehearsal.cloud.caller import Caller, by_account
 from rehearsal.cloud.declared import reduced
 from rehearsal.cloud.row import Place, RealiseError, Where, same
 from rehearsal.engine import wire
 from rehearsal.engine.package import Package
 from rehearsal.engine.plugins import Start
 from rehearsal.program import Created, Request
+
+Callers = Callable[[Mapping[str, str]], Caller]
+"""Whose credentials an environment holds."""
 
 
 class Realm(Protocol):
@@ -52,6 +56,10 @@ class Realm(Protocol):
 
     def call(self, stack: str, token: str, args: Mapping[str, Any], *, where: Where | None = None) -> Mapping[str, Any]:
         """Answer a function."""
+        ...
+
+    def attempt(self, request: Request, *, where: Where | None = None) -> None:
+        """Ask what the real provider asks to preview a creation or change."""
         ...
 
     def replaced(
@@ -83,10 +91,11 @@ class Meddler:
 class Provider(Package):
     """One configured provider of a package."""
 
-    def __init__(self, package: str, start: Start, realm: Realm, meddler: Meddler) -> None:
-        """Serve `package` (aws, github, kubernetes) for the engine that asked."""
+    def __init__(self, package: str, start: Start, realm: Realm, meddler: Meddler, callers: Callers = by_account) -> None:
+        """Serve `package` (aws, github, kubernetes) for the engine that asked, with the credentials that the engine has."""
         super().__init__(package, start)
         self._realm, self._meddler = realm, meddler
+        self._caller = callers(start.environment)
         self._config: dict[str, Any] = {}
         self._stack = ""
 
@@ -116,7 +125,7 @@ class Provider(Package):
         self._config = {key: _decoded(value) for key, value in self._plain(request.args).items()}
         accounts: list[Any] = self._config.get("allowedAccountIds") or []
         allowed = [str(each) for each in accounts]
-        account = self._start.environment.get("AWS_ACCESS_KEY_ID", "")
+        account = self._caller.account
         if self._package == "aws" and allowed and account not in allowed:
             context.abort(grpc.StatusCode.UNKNOWN, f"AWS account ID not allowed: {account}; allowed are {', '.join(allowed)}")
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True, acceptResources=False)
@@ -168,9 +177,10 @@ class Provider(Package):
     def Create(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Make it, and read it back."""
         news = wire.read(request.properties)
-        if request.preview:
-            return provider_pb2.CreateResponse(properties=request.properties)
         asked = self._request(request.urn, self._plain(request.properties))
+        if request.preview:
+            self._attempt(asked, news, context)
+            return provider_pb2.CreateResponse(properties=request.properties)
         with _told(context):
             if (meet := self._meddler.before_create.get(asked.stack)) is not None:
                 meet(asked)
@@ -185,9 +195,10 @@ class Provider(Package):
     def Update(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802
         """Change it, and read it back."""
         news = wire.read(request.news)
-        if request.preview:
-            return provider_pb2.UpdateResponse(properties=wire.write({**wire.read(request.olds), **news}))
         asked = self._request(request.urn, self._plain(request.news))
+        if request.preview:
+            self._attempt(asked, news, context)
+            return provider_pb2.UpdateResponse(properties=wire.write({**wire.read(request.olds), **news}))
         with _told(context):
             self._meddler.count(asked.stack, "update")
             changed = self._realm.update(asked, request.id, self._plain(request.old_inputs), where=self._where())
@@ -244,9 +255,14 @@ class Provider(Package):
         )
 
     def _where(self) -> Where:
-        account = self._start.environment.get("AWS_ACCESS_KEY_ID", "")
         region = str(self._config.get("region") or self._start.environment.get("AWS_REGION", ""))
-        return Where(place=Place(account=account, region=region), provider=self._config)
+        return Where(place=Place(account=self._caller.account, region=region), provider=self._config, caller=self._caller)
+
+    def _attempt(self, asked: Request, news: Mapping[str, Any], context: Any) -> None:  # noqa: ANN401 — as above
+        """Preview a change as the real provider does; what is not known yet cannot be tried."""
+        if not wire.has_unknown([news, self._config]):
+            with _told(context):
+                self._realm.attempt(asked, where=self._where())
 
     def _state(self, asked: Request, created: Created, news: Mapping[str, Any]) -> dict[str, Any]:
         """What is kept of a resource: its outputs, its inputs as they travelled, and what was read back otherwise."""
@@ -310,13 +326,13 @@ def _stack(urn: str) -> str:
     return urn.split("::", maxsplit=1)[0].rpartition(":")[2]
 
 
-def serve(package: str, realm: Realm, meddler: Meddler) -> Callable[[Start, grpc.Server], None]:
+def serve(package: str, realm: Realm, meddler: Meddler, callers: Callers = by_account) -> Callable[[Start, grpc.Server], None]:
     """How the broker serves a package."""
 
     def add(start: Start, server: grpc.Server) -> None:
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(package, start, realm, meddler), server)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(package, start, realm, meddler, callers), server)
 
     return add
 
 
-__all__ = ["Meddler", "Provider", "Realm", "serve"]
+__all__ = ["Callers", "Meddler", "Provider", "Realm", "serve"]

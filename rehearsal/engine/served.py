@@ -3,16 +3,22 @@
 from collections.abc import Mapping
 from typing import Final
 
+from rehearsal.cloud.caller import by_account
 from rehearsal.engine import construct, language, provider
 from rehearsal.engine.plugins import Serve
 
 PACKAGES: Final = ("aws", "github", "kubernetes")
 
 
-def plugins(realm: provider.Realm, meddler: provider.Meddler, clusters: construct.Kubeconfigs) -> Mapping[str, Serve]:
+def plugins(
+    realm: provider.Realm,
+    meddler: provider.Meddler,
+    clusters: construct.Kubeconfigs,
+    callers: provider.Callers = by_account,
+) -> Mapping[str, Serve]:
     """How each executable is served: providers by `realm`, the component of pulumi_eks by `clusters`, and the program's host."""
     return {
-        **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler) for each in PACKAGES},
+        **{f"pulumi-resource-{each}": provider.serve(each, realm, meddler, callers) for each in PACKAGES},
         "pulumi-resource-eks": construct.serve(clusters),
         "pulumi-language-python": language.serve,
     }

@@ -1,10 +1,12 @@
 """The stage of `make e2e`: the same world, where the real engine makes what is declared and real Argo CD what is committed."""
 
 import contextlib
+import itertools
+import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from components import naming
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind
 from rehearsal.engine import provider, served
-from rehearsal.engine.cli import Engine, Outcome
+from rehearsal.engine.cli import ADMINISTRATOR, DEPLOY, Engine, Outcome, Role
 from rehearsal.engine.plugins import Broker
 from rehearsal.lab import bindings
 from rehearsal.lab.argocd import NAMESPACE
@@ -88,17 +90,22 @@ class EngineStage(Stage):
     meddler: provider.Meddler = field(default_factory=provider.Meddler)
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     peak: int = 0
+    _sessions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         """Start every part; the control planes go on starting."""
         super().__enter__()
         try:
-            plugins = served.plugins(self.world, self.meddler, self.clusters)
+            plugins = served.plugins(self.world, self.meddler, self.clusters, self.identities.caller)
             broker = self._stack.enter_context(Broker(folder=self.folder / "plugins", plugins=plugins))
             accounts = {name: each.environment.account for name, each in self.settings.items()}
             self.engine = Engine(
-                pulumi=self.binaries.pulumi, plugins=broker.bin, folder=self.folder / "engine", accounts=accounts
+                pulumi=self.binaries.pulumi,
+                plugins=broker.bin,
+                folder=self.folder / "engine",
+                accounts=accounts,
+                identify=self.identify,
             )
             self.engine.copy_project()
             for stack in STACKS:
@@ -135,6 +142,63 @@ class EngineStage(Stage):
                 if not why:
                     return _forwarded(request, found.argocd.server_url)
         return Response(why, 502)
+
+    # Who runs the engine
+
+    def first_day(self) -> None:
+        """Also: in every account there is an administrator's role, which makes the first `up`."""
+        super().first_day()
+        for stack in STACKS:
+            arn = self.administrator(stack)
+            path, _, name = arn.partition(":role")[2].rpartition("/")
+            iam = self.client(stack, "iam")
+            trust = {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Principal": {"AWS": arn.split(":")[4]}, "Action": "sts:AssumeRole"}],
+            }
+            # Whoever prepares the account may have made it before.
+            with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+                iam.create_role(RoleName=name, Path=f"{path}/", AssumeRolePolicyDocument=json.dumps(trust))
+            iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+
+    def administrator(self, stack: str) -> str:
+        """ARN of the role that a person makes a stack's first `up` as: one of those that its clusters name.
+
+        Raises:
+            StageError: they name none of the stack's account.
+        """
+        settings, account = self.settings[stack], self.place(stack).account
+        named = [arn for each in settings.clusters.values() for arn in each.admins]
+        found = next((each for each in named if each.split(":")[4] == account), "")
+        if not found:
+            msg = (
+                f"slipway:clusters of {stack} names no administrator of account {account} (admins): whoever makes the first `up` "
+                "must be one, because the cluster admits its access entries alone"
+            )
+            raise StageError(msg)
+        return found
+
+    def identify(self, stack: str, role: Role) -> tuple[Mapping[str, str], str]:
+        """Credentials of a new session of one of a stack's three roles, and the session's ARN.
+
+        A person assumes the administrator's; the others are assumed by the identity token of a workflow's run.
+        """
+        settings, place = self.settings[stack], self.place(stack)
+        session = f"{role}-{next(self._sessions)}"
+        if role == ADMINISTRATOR:
+            given = self.identities.assume(self.administrator(stack), place.region, session)
+        else:
+            organization, repository = settings.organization, settings.access.repository
+            purpose = f"environment:{settings.access.deploy_environment}" if role == DEPLOY else "pull_request"
+            # As https://docs.github.com/en/actions/reference/security/oidc has it.
+            claims = {
+                "iss": "https://token.actions.githubusercontent.com",
+                "aud": "sts.amazonaws.com",
+                "sub": f"repo:{organization.name}@{organization.id}/{repository.name}@{repository.id}:{purpose}",
+            }
+            arn = f"arn:aws:iam::{place.account}:role/{naming.role(stack, role)}"
+            given = self.identities.assume_by_token(arn, place.region, session, claims)
+        return given, self.identities.caller(given).arn
 
     # The engine
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import yaml
 
+from rehearsal.cloud.caller import Caller
 from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Place, RealiseError
 from rehearsal.lab import metrics
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 POD_IDENTITY_AGENT: Final = "eks-pod-identity-agent"
 # https://docs.aws.amazon.com/eks/latest/userguide/managed-node-groups.html
+_ADMIN_POLICY: Final = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 _GROUP_LABEL: Final = "eks.amazonaws.com/nodegroup"
 _READY_SECONDS: Final = 60
 _DISK: Final[Mapping[str, str]] = {"ephemeral-storage": "40Gi"}
@@ -105,6 +107,35 @@ class LabCluster:
     def server(self) -> str:
         """Address of its API server."""
         return _server(self.control_plane.kubeconfig)
+
+    def kube_of(self, caller: Caller | None) -> "Kube":
+        """Return a client with the rights that the cluster's access entries give to an AWS principal.
+
+        EKS's own authorizer judges access policies; here the one for administrators is Kubernetes' own group of them.
+        https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html
+
+        Raises:
+            ClusterError: no entry admits the principal, or its access policy has no counterpart here.
+        """
+        if caller is None:
+            return self.kube
+        principal = caller.identity.principal_arn
+        entry = self.record.entries.get(principal)
+        if entry is None:
+            known = ", ".join(sorted(self.record.entries)) or "none"
+            msg = (
+                f"Unauthorized: the server has asked for the client to provide credentials: {principal} has no access entry in "
+                f"{self.name}; there are {known}"
+            )
+            raise ClusterError(msg)
+        groups = [str(each) for each in entry.get("kubernetesGroups") or ()]
+        for whose, policy in self.record.policies:
+            if whose == principal:
+                if policy != _ADMIN_POLICY:
+                    msg = f"{self.name}: the access policy {policy} of {principal} is not played: {_ADMIN_POLICY} alone is"
+                    raise ClusterError(msg)
+                groups.append("system:masters")
+        return self.kube.acting_as(caller.arn, groups)
 
     def role_of(self, namespace: str, service_account: str) -> str:
         """ARN of the role that pods of a service account get, by Pod Identity.

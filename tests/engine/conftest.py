@@ -44,6 +44,18 @@ class Copy:
         # Sources of one second and one length would be taken for unchanged.
         shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a file is otherwise than it was."""
+        return bool(self._kept)
+
+    def append(self, file: str, more: str) -> None:
+        """Put `more` at the end of a file of the copy."""
+        path = self.stage.engine.project(STACK) / file
+        text = path.read_text(encoding="utf-8")
+        self._kept.setdefault(path, text)
+        path.write_text(text + more, encoding="utf-8")
+
     def mend(self) -> None:
         """Put every file back."""
         for path, text in self._kept.items():

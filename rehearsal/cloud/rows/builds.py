@@ -385,7 +385,7 @@ def _delete_pipeline(ask: Ask, id_: str) -> None:
     ask.call("codepipeline", "delete_pipeline", name=id_)
     # The role was introduced for it; whoever still needs it there introduces it again.
     role = str(found["pipeline"]["roleArn"]).rpartition("/")[2]
-    ask.find("iam", "delete_role", "NoSuchEntity", emulator=MOTO, RoleName=role)
+    ask.by_aws("at AWS there is one IAM").find("iam", "delete_role", "NoSuchEntity", emulator=MOTO, RoleName=role)
 
 
 def _stage(stage: Inputs) -> dict[str, Any]:

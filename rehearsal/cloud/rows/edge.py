@@ -86,8 +86,9 @@ def _delete_certificate(ask: Ask, id_: str) -> None:
 
     https://docs.aws.amazon.com/acm/latest/APIReference/API_DeleteCertificate.html
     """
-    for balancer in ask.call("elbv2", "describe_load_balancers")["LoadBalancers"]:
-        listeners = ask.call("elbv2", "describe_listeners", LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    itself = ask.by_aws("ACM itself knows where a certificate is in use")
+    for balancer in itself.call("elbv2", "describe_load_balancers")["LoadBalancers"]:
+        listeners = itself.call("elbv2", "describe_listeners", LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
         if any(each["CertificateArn"] == id_ for listener in listeners for each in listener.get("Certificates", [])):
             msg = f"ResourceInUseException: Certificate {id_} in account {ask.place.account} is in use."
             raise RealiseError(msg)
@@ -122,11 +123,12 @@ def _delete_certificate_validation(ask: Ask, id_: str) -> None:
 
 
 def _stands(ask: Ask, name: str, type_: str, value: str) -> bool:
-    zones = ask.call("route53", "list_hosted_zones")["HostedZones"]
+    itself = ask.by_aws("ACM itself looks for the records, in public DNS")
+    zones = itself.call("route53", "list_hosted_zones")["HostedZones"]
     for zone in zones:
         if not f"{name}.".endswith(f".{zone['Name']}"):
             continue
-        records = ask.call("route53", "list_resource_record_sets", HostedZoneId=str(zone["Id"]).rpartition("/")[2])[
+        records = itself.call("route53", "list_resource_record_sets", HostedZoneId=str(zone["Id"]).rpartition("/")[2])[
             "ResourceRecordSets"
         ]
         if any(
@@ -307,11 +309,12 @@ def _load_balancer(ask: Ask) -> Created:
         ),
     )["LoadBalancers"]
     arn = str(made["LoadBalancerArn"])
-    there = ask.call("elbv2", "describe_load_balancers")["LoadBalancers"]
+    itself = ask.by_aws("Elastic Load Balancing itself refuses a second one of a name")
+    there = itself.call("elbv2", "describe_load_balancers")["LoadBalancers"]
     if any(each["LoadBalancerName"] == name and each["LoadBalancerArn"] != arn for each in there):
         # moto makes another in other subnets, and by name finds one alone.
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html
-        ask.call("elbv2", "delete_load_balancer", LoadBalancerArn=arn)
+        itself.call("elbv2", "delete_load_balancer", LoadBalancerArn=arn)
         msg = f"DuplicateLoadBalancerName: A load balancer with the name '{name}' already exists"
         raise RealiseError(msg)
     _balance(ask, arn)
@@ -510,11 +513,12 @@ def _listener(ask: Ask) -> Created:
         **inputs.tagged("Tags"),
         **_listening(inputs),
     )["Listeners"]
-    there = ask.call("elbv2", "describe_listeners", LoadBalancerArn=balancer)["Listeners"]
+    itself = ask.by_aws("Elastic Load Balancing itself refuses a second one of a port")
+    there = itself.call("elbv2", "describe_listeners", LoadBalancerArn=balancer)["Listeners"]
     if sum(each["Port"] == made["Port"] for each in there) > 1:
         # moto makes another.
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html
-        ask.call("elbv2", "delete_listener", ListenerArn=made["ListenerArn"])
+        itself.call("elbv2", "delete_listener", ListenerArn=made["ListenerArn"])
         msg = f"DuplicateListener: A listener already exists on port {made['Port']} for {balancer}"
         raise RealiseError(msg)
     return ask.done(made["ListenerArn"], arn=made["ListenerArn"])

@@ -102,9 +102,10 @@ def _cluster(ask: Ask) -> Created:
         group = _security_group(ask, name, vpc_id)
         running = ask.clusters.start(name, ask.place, inputs.text("version"))
     except BaseException:
-        ask.call("eks", "delete_cluster", emulator=MOTO, name=name)
+        itself = ask.by_aws("EKS itself leaves nothing of a cluster that it did not make")
+        itself.call("eks", "delete_cluster", emulator=MOTO, name=name)
         if group:
-            ask.call("ec2", "delete_security_group", GroupId=group)
+            itself.call("ec2", "delete_security_group", GroupId=group)
         raise
     running.record.settings.update(settings, clusterSecurityGroupId=group, vpcId=vpc_id)
     return Created(id=name, outputs={**ask.request.inputs, **_cluster_now(ask, running)})
@@ -117,7 +118,7 @@ def _security_group(ask: Ask, name: str, vpc_id: str) -> str:
     """
     # AWS's own tag `aws:eks:cluster-name` cannot be set through its API.
     label = f"eks-cluster-sg-{name}-{secrets.token_hex(4)}"
-    made = ask.call(
+    made = ask.by_aws("EKS itself makes the group").call(
         "ec2",
         "create_security_group",
         GroupName=label,
@@ -263,7 +264,7 @@ def _delete_cluster(ask: Ask, id_: str) -> None:
         return
     ask.clusters.stop(id_)
     # EKS lets it lie where something refers to it, and then the VPC cannot go.
-    ask.find(
+    ask.by_aws("EKS itself deletes its group").find(
         "ec2",
         "delete_security_group",
         "InvalidGroup.NotFound",
@@ -311,7 +312,8 @@ def _node_group(ask: Ask) -> Created:
 
 
 def _can_join(ask: Ask, role: str) -> None:
-    attached = ask.call("iam", "list_attached_role_policies", RoleName=role.rsplit("/", 1)[-1])["AttachedPolicies"]
+    itself = ask.by_aws("the nodes themselves cannot join")
+    attached = itself.call("iam", "list_attached_role_policies", RoleName=role.rsplit("/", 1)[-1])["AttachedPolicies"]
     if not any(each["PolicyName"] in _NODE_POLICIES for each in attached):
         msg = (
             f"NodeCreationFailure: Instances failed to join the kubernetes cluster: {role} has none of "
@@ -715,11 +717,13 @@ def _would(ask: Ask, operation: str, **parameters: Any) -> None:  # noqa: ANN401
     if found:
         msg = f"AWS would refuse eks:{operation}: {'; '.join(found)}"
         raise RealiseError(msg)
+    ask.authorize("eks", operation, parameters)
 
 
 def _let_in(ask: Ask, role_arn: str, service: str, actions: Sequence[str], source_arn: str) -> None:
     """Hold a role's trust policy to what `service` asks; "" where it names no source."""
-    found = ask.call("iam", "get_role", RoleName=role_arn.rsplit("/", 1)[-1])["Role"]["AssumeRolePolicyDocument"]
+    itself = ask.by_aws("the service itself is let in or not")
+    found = itself.call("iam", "get_role", RoleName=role_arn.rsplit("/", 1)[-1])["Role"]["AssumeRolePolicyDocument"]
     trust = found if isinstance(found, str) else json.dumps(found)
     source = {
         "aws:SourceArn": source_arn or None,

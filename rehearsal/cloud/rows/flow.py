@@ -595,7 +595,8 @@ def _event_source_mapping(ask: Ask) -> Created:
     inputs = ask.inputs
     queue, function = inputs.needed("eventSourceArn"), inputs.needed("functionName")
     _mapping_is_allowed(ask, queue, function)
-    there = ask.call("lambda", "list_event_source_mappings", EventSourceArn=queue, FunctionName=function)
+    itself = ask.by_aws("Lambda itself refuses a second mapping")
+    there = itself.call("lambda", "list_event_source_mappings", EventSourceArn=queue, FunctionName=function)
     if there["EventSourceMappings"]:
         # ministack would make a second one.
         # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html#API_CreateEventSourceMapping_Errors
@@ -659,15 +660,16 @@ def _mapping_is_allowed(ask: Ask, queue: str, function: str) -> None:
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     """
-    configuration = ask.call("lambda", "get_function_configuration", FunctionName=function)
+    itself = ask.by_aws("Lambda itself compares function and queue")
+    configuration = itself.call("lambda", "get_function_configuration", FunctionName=function)
     caller = identity_of(ask.emulators, configuration["Role"], ask.place.region)
     for action in _MAPPING_ACTIONS:
         verdict = judge(Request(caller=caller, action=action, resource=queue, context={"aws:SecureTransport": "true"}))
         if not verdict:
             msg = f"{configuration['Role']} may not read the queue: {verdict.reason}; allow it in the role's policy"
             raise RealiseError(msg)
-    url = ask.call("sqs", "get_queue_url", QueueName=queue.rsplit(":", 1)[-1])["QueueUrl"]
-    visible = ask.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+    url = itself.call("sqs", "get_queue_url", QueueName=queue.rsplit(":", 1)[-1])["QueueUrl"]
+    visible = itself.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["VisibilityTimeout"])
     seconds = int(visible["Attributes"]["VisibilityTimeout"])
     if seconds < configuration["Timeout"]:
         msg = (

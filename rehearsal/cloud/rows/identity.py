@@ -61,7 +61,7 @@ def _read_role(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         **ours(found, _ROLE),
         **ours(found.get("PermissionsBoundary", {}), {"permissionsBoundary": "PermissionsBoundaryArn"}),
         "assumeRolePolicy": _document(found["AssumeRolePolicyDocument"]),
-        "tags": _tags(ask.call("iam", "list_role_tags", RoleName=id_)),
+        "tags": _tags(ask.by_aws("GetRole tells them").call("iam", "list_role_tags", RoleName=id_)),
     }
     return told(ask, there, maxSessionDuration=_SESSION_SECONDS, path="/")
 
@@ -72,7 +72,8 @@ def _update_role(ask: Ask, id_: str) -> Created:
         policy = inputs.needed("assumeRolePolicy")
         ask.call("iam", "update_assume_role_policy", RoleName=id_, PolicyDocument=policy)
         # Where moto knows the role too: `Ask.introduce_role`.
-        ask.find("iam", "update_assume_role_policy", _MISSING, emulator=MOTO, RoleName=id_, PolicyDocument=policy)
+        there = ask.by_aws("at AWS there is one IAM")
+        there.find("iam", "update_assume_role_policy", _MISSING, emulator=MOTO, RoleName=id_, PolicyDocument=policy)
     if ask.changed("description", "maxSessionDuration"):
         seconds = inputs.number("maxSessionDuration", _SESSION_SECONDS)
         # ministack does not hear an empty description: one that is taken away stays.
@@ -99,7 +100,7 @@ def _delete_role(ask: Ask, id_: str) -> None:
         for name in ask.call("iam", "list_role_policies", RoleName=id_)["PolicyNames"]:
             ask.call("iam", "delete_role_policy", RoleName=id_, PolicyName=name)
     ask.call("iam", "delete_role", RoleName=id_)
-    ask.find("iam", "delete_role", _MISSING, emulator=MOTO, RoleName=id_)
+    ask.by_aws("at AWS there is one IAM").find("iam", "delete_role", _MISSING, emulator=MOTO, RoleName=id_)
 
 
 def _role_policy(ask: Ask) -> Created:
@@ -127,8 +128,8 @@ def _delete_role_policy(ask: Ask, id_: str) -> None:
 
 def _role_policy_attachment(ask: Ask) -> Created:
     role, arn = ask.inputs.needed("role"), ask.inputs.needed("policyArn")
-    # ministack attaches what does not exist; AWS does not.
-    ask.call("iam", "get_policy", PolicyArn=arn)
+    # ministack attaches what does not exist.
+    ask.by_aws("IAM itself refuses to attach what does not exist").call("iam", "get_policy", PolicyArn=arn)
     ask.call("iam", "attach_role_policy", RoleName=role, PolicyArn=arn)
     return ask.done(f"{role}/{arn}")
 
@@ -178,7 +179,7 @@ def _read_policy(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         **_policy_outputs(found),
         **ours(found, _POLICY),
         "policy": _document(version["Document"]),
-        "tags": _tags(ask.call("iam", "list_policy_tags", PolicyArn=id_)),
+        "tags": _tags(ask.by_aws("GetPolicy tells them").call("iam", "list_policy_tags", PolicyArn=id_)),
     }
     return told(ask, there, path="/")
 
@@ -221,7 +222,7 @@ def _delete_policy(ask: Ask, id_: str) -> None:
 
 
 def _roles(ask: Ask) -> list[dict[str, Any]]:
-    return ask.call("iam", "list_roles")["Roles"]
+    return ask.by_aws("IAM itself knows whom a policy bounds").call("iam", "list_roles")["Roles"]
 
 
 # Parameters

@@ -26,6 +26,7 @@ _LOOK_SECONDS: Final = 0.05
 _TOKEN: Final = re.compile(r"kubernetes:([a-z0-9.-]+)/(v\d+(?:(?:alpha|beta)\d+)?):([A-Z][A-Za-z0-9]*)")
 _INVALID: Final = 422
 _NOT_FOUND: Final = 404
+_FORBIDDEN: Final = 403
 # How the API server, and webhooks in their turn, say that a field cannot be changed.
 _IMMUTABLE: Final = re.compile(r"immutable|may not be changed|updates to .* are forbidden|cannot be changed", re.IGNORECASE)
 # The server's own bookkeeping.
@@ -51,7 +52,7 @@ def _create(ask: Ask) -> Created:
     cluster, wanted = _cluster(ask), _declared(ask)
     if wanted["kind"] == bindings.KIND:
         _refuse_second(cluster, wanted)
-    live = _applied(cluster, wanted)
+    live = _applied(ask, cluster, wanted)
     return Created(id=_id(live), outputs=_cleared(live))
 
 
@@ -62,7 +63,7 @@ def _read(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     api, kind = _kind(ask)
     namespace, _, name = id_.rpartition("/")
     try:
-        live = cluster.kube.get(api, kind, name, namespace or None)
+        live = cluster.kube_of(ask.caller).get(api, kind, name, namespace or None)
     except KubeError as error:
         raise _refused(cluster, f"{kind} {id_}", error) from error
     if live is None:
@@ -78,7 +79,7 @@ def _update(ask: Ask, id_: str) -> Created:
     if _identity(ask.old) != _identity(wanted):
         msg = f"{id_} cannot become {_name(wanted)}: another kind, name or namespace is another object"
         raise RealiseError(msg)
-    live = _applied(_cluster(ask), wanted)
+    live = _applied(ask, _cluster(ask), wanted)
     return Created(id=id_, outputs=_cleared(live))
 
 
@@ -89,13 +90,14 @@ def _delete(ask: Ask, id_: str) -> None:
         return
     api, kind = _kind(ask)
     namespace, _, name = id_.rpartition("/")
+    kube = cluster.kube_of(ask.caller)
     try:
-        live = cluster.kube.get(api, kind, name, namespace or None)
+        live = kube.get(api, kind, name, namespace or None)
         if live is None:
             return
-        cluster.kube.delete(api, kind, name, namespace or None)
+        kube.delete(api, kind, name, namespace or None)
         deadline = time.monotonic() + DELETE_SECONDS
-        while _is_there(cluster.kube, live, namespace):
+        while _is_there(kube, live, namespace):
             if time.monotonic() > deadline:
                 raise RealiseError(_held(cluster, api, kind, namespace, name))
             time.sleep(_LOOK_SECONDS)
@@ -104,7 +106,7 @@ def _delete(ask: Ask, id_: str) -> None:
 
 
 def preview(ask: Ask) -> Sequence[str]:
-    """Why the API server would refuse an object, by a dry run.
+    """Why the API server would refuse an object, by a dry run of the lab's own: what is checked here is the object.
 
     Nothing where that cannot be known yet: the cluster, the kind or the namespace may be made in the same run. Neither where
     a field cannot be changed in place: that is a replacement, not a fault.
@@ -142,6 +144,26 @@ def replaces_of(ask: Ask) -> Sequence[str]:
         if _is_immutable(error):
             return [key for key in sorted({*old, *new} - {"metadata"}) if not same(old.get(key), new.get(key))]
     return ()
+
+
+def attempt(ask: Ask) -> None:
+    """Try a creation or change as the real provider previews it: by a dry run with the caller's rights.
+
+    https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/managing-resources-with-server-side-apply/
+
+    Raises:
+        RealiseError: the caller may not try it.
+    """
+    cluster = _there(ask)
+    if cluster is None:
+        return
+    try:
+        cluster.kube_of(ask.caller).apply(_declared(ask), manager=MANAGER, dry_run=True)
+    except NoKindError:
+        return
+    except KubeError as error:
+        if error.status == _FORBIDDEN:
+            raise _refused(cluster, f"a dry run of {_name(_declared(ask))}", error) from error
 
 
 _NAMELESS: Final = "metadata.name is not declared: names here follow from settings; declare it in the component"
@@ -209,9 +231,9 @@ def _reachable(ask: Ask) -> LabCluster | None:
         raise
 
 
-def _applied(cluster: LabCluster, wanted: dict[str, Any]) -> dict[str, Any]:
+def _applied(ask: Ask, cluster: LabCluster, wanted: dict[str, Any]) -> dict[str, Any]:
     try:
-        return cluster.kube.apply(wanted, manager=MANAGER)
+        return cluster.kube_of(ask.caller).apply(wanted, manager=MANAGER)
     except NoKindError as error:
         msg = (
             f"no kind {wanted['kind']} in version {wanted['apiVersion']} is served by cluster {cluster.name}: the chart that "
@@ -281,6 +303,7 @@ _OBJECT: Final = Row(
     replaces=frozenset({"apiVersion", "kind"}),
     check=preview,
     replaces_of=replaces_of,
+    attempt=attempt,
 )
 
 
@@ -304,9 +327,43 @@ def _release(ask: Ask) -> charts.Release:
     )
 
 
+def _allowed(ask: Ask, cluster: LabCluster, verb: str, namespace: str) -> None:
+    """Hold the caller to its right on Helm's own records, which are ConfigMaps here (HELM_DRIVER).
+
+    What a chart brings is the lab's own and made by itself; see `NOT_PLAYED` (rehearsal/lab/charts.py).
+
+    Raises:
+        RealiseError: it has no such right.
+    """
+    if ask.caller is None:
+        return
+    wanted = {"verb": verb, "resource": "configmaps", "namespace": namespace}
+    review = {"apiVersion": _REVIEW, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": wanted}}
+    try:
+        answer = cluster.kube_of(ask.caller).request("POST", f"/apis/{_REVIEW}/selfsubjectaccessreviews", review)
+    except KubeError as error:
+        raise _refused(cluster, f"to say whether {ask.caller.arn} may {verb} configmaps", error) from error
+    if not answer["status"]["allowed"]:
+        msg = (
+            f'configmaps is forbidden: User "{ask.caller.arn}" cannot {verb} resource "configmaps" in the namespace "{namespace}"'
+        )
+        raise RealiseError(msg)
+
+
+_REVIEW: Final = "authorization.k8s.io/v1"
+
+
+def _attempt_release(ask: Ask) -> None:
+    """Helm reads the releases of a namespace before it says what it would do."""
+    cluster = _there(ask)
+    if cluster is not None:
+        _allowed(ask, cluster, "list", _release(ask).namespace)
+
+
 def _create_release(ask: Ask) -> Created:
     release = _release(ask)
     cluster = _cluster(ask)
+    _allowed(ask, cluster, "create", release.namespace)
     try:
         installed = charts.install(cluster, release)
     except (KubeError, ProcessError) as error:
@@ -319,6 +376,7 @@ def _read_release(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     if cluster is None:
         return None
     namespace, _, name = id_.rpartition("/")
+    _allowed(ask, cluster, "list", namespace)
     installed = charts.find(cluster, namespace, name)
     if installed is None:
         return None
@@ -338,6 +396,7 @@ def _read_release(ask: Ask, id_: str) -> Mapping[str, Any] | None:
 def _update_release(ask: Ask, id_: str) -> Created:
     release = _release(ask)
     cluster = _cluster(ask)
+    _allowed(ask, cluster, "update", release.namespace)
     try:
         installed = charts.upgrade(cluster, release)
     except (KubeError, ProcessError) as error:
@@ -350,6 +409,7 @@ def _delete_release(ask: Ask, id_: str) -> None:
     if cluster is None:
         return
     namespace, _, name = id_.rpartition("/")
+    _allowed(ask, cluster, "delete", namespace)
     try:
         charts.remove(cluster, namespace, name)
     except KubeError as error:
@@ -386,7 +446,8 @@ ROWS: Final[Rows] = {
         # A release is its name in its namespace: https://helm.sh/docs/topics/advanced/#storage-backends
         replaces=frozenset({"name", "namespace"}),
         check=_check_release,
+        attempt=_attempt_release,
     ),
 }
 
-__all__ = ["DELETE_SECONDS", "MANAGER", "RELEASE", "ROWS", "preview", "replaces_of", "row_of"]
+__all__ = ["DELETE_SECONDS", "MANAGER", "RELEASE", "ROWS", "attempt", "preview", "replaces_of", "row_of"]

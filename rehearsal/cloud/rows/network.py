@@ -163,14 +163,15 @@ def _delete_vpc(ask: Ask, id_: str) -> None:
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteVpc.html
     """
+    itself = ask.by_aws("EC2 itself knows what is in use")
 
     def hanging() -> str:
-        groups = _filtered(ask, "describe_security_groups", "SecurityGroups", vpc_id=id_)
-        tables = _filtered(ask, "describe_route_tables", "RouteTables", vpc_id=id_)
-        endpoints = _filtered(ask, "describe_vpc_endpoints", "VpcEndpoints", vpc_id=id_)
+        groups = _filtered(itself, "describe_security_groups", "SecurityGroups", vpc_id=id_)
+        tables = _filtered(itself, "describe_route_tables", "RouteTables", vpc_id=id_)
+        endpoints = _filtered(itself, "describe_vpc_endpoints", "VpcEndpoints", vpc_id=id_)
         there = (
-            _filtered(ask, "describe_subnets", "Subnets", vpc_id=id_)
-            or _filtered(ask, "describe_internet_gateways", "InternetGateways", attachment__vpc_id=id_)
+            _filtered(itself, "describe_subnets", "Subnets", vpc_id=id_)
+            or _filtered(itself, "describe_internet_gateways", "InternetGateways", attachment__vpc_id=id_)
             or [each for each in groups if each["GroupName"] != "default"]
             or [each for each in tables if not any(association["Main"] for association in each["Associations"])]
             or [each for each in endpoints if each["State"] not in _GONE]
@@ -229,10 +230,11 @@ def _delete_subnet(ask: Ask, id_: str) -> None:
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSubnet.html
     """
+    itself = ask.by_aws("EC2 itself knows what is in use")
 
     def hanging() -> str:
-        there = _filtered(ask, "describe_network_interfaces", "NetworkInterfaces", subnet_id=id_) or [
-            each for each in _balancers(ask) if any(zone["SubnetId"] == id_ for zone in each["AvailabilityZones"])
+        there = _filtered(itself, "describe_network_interfaces", "NetworkInterfaces", subnet_id=id_) or [
+            each for each in _balancers(itself) if any(zone["SubnetId"] == id_ for zone in each["AvailabilityZones"])
         ]
         return f"The subnet '{id_}' has dependencies and cannot be deleted." if there else ""
 
@@ -278,13 +280,14 @@ def _detach(ask: Ask, gateway: str) -> None:
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DetachInternetGateway.html
     """
+    itself = ask.by_aws("EC2 itself knows what has a public address")
     found = _gateway(ask, gateway) or {"Attachments": []}
     for vpc in (each["VpcId"] for each in found["Attachments"]):
 
         def hanging(vpc: str = vpc) -> str:
-            interfaces = _filtered(ask, "describe_network_interfaces", "NetworkInterfaces", vpc_id=vpc)
+            interfaces = _filtered(itself, "describe_network_interfaces", "NetworkInterfaces", vpc_id=vpc)
             there = [each for each in interfaces if "Association" in each] or [
-                each for each in _balancers(ask) if each["VpcId"] == vpc and each["Scheme"] == "internet-facing"
+                each for each in _balancers(itself) if each["VpcId"] == vpc and each["Scheme"] == "internet-facing"
             ]
             fault = f"Network {vpc} has some mapped public address(es). Please unmap those public address(es) before detaching"
             return f"{fault} the gateway." if there else ""
@@ -471,10 +474,11 @@ def _delete_nat_gateway(ask: Ask, id_: str) -> None:
     ask.call("ec2", "delete_nat_gateway", NatGatewayId=id_)
     # Its interface goes and its address is free again, which moto leaves out.
     # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteNatGateway.html
+    itself = ask.by_aws("EC2 itself takes the interface away")
     for each in found["NatGatewayAddresses"]:
         if each.get("AssociationId"):
-            ask.call("ec2", "disassociate_address", AssociationId=each["AssociationId"])
-        ask.call("ec2", "delete_network_interface", NetworkInterfaceId=each["NetworkInterfaceId"])
+            itself.call("ec2", "disassociate_address", AssociationId=each["AssociationId"])
+        itself.call("ec2", "delete_network_interface", NetworkInterfaceId=each["NetworkInterfaceId"])
 
 
 _ENDPOINT: Final = {
@@ -528,7 +532,7 @@ def _update_endpoint(ask: Ask, id_: str) -> Created:
         parameters |= {f"{verb}{name}": sorted(each) for verb, each in (("Add", new - old), ("Remove", old - new)) if each}
     if parameters:
         ask.call("ec2", "modify_vpc_endpoint", VpcEndpointId=id_, **parameters)
-        _endpoint_ways(ask, id_, parameters)
+        _endpoint_ways(ask.by_aws("EC2 itself keeps an endpoint's routes and interfaces"), id_, parameters)
     return _only_tags(ask, id_)
 
 
@@ -614,13 +618,14 @@ def _delete_security_group(ask: Ask, id_: str) -> None:
 
     https://docs.aws.amazon.com/vpc/latest/userguide/deleting-security-groups.html
     """
+    itself = ask.by_aws("EC2 itself knows what is in use")
 
     def hanging() -> str:
         there = (
-            _filtered(ask, "describe_network_interfaces", "NetworkInterfaces", group_id=id_)
-            or [each for each in _balancers(ask) if id_ in each.get("SecurityGroups", [])]
-            or [each for each in _standing_endpoints(ask) if id_ in [group["GroupId"] for group in each.get("Groups", [])]]
-            or [each for each in _groups(ask) if each["GroupId"] != id_ and id_ in _named_groups(each)]
+            _filtered(itself, "describe_network_interfaces", "NetworkInterfaces", group_id=id_)
+            or [each for each in _balancers(itself) if id_ in each.get("SecurityGroups", [])]
+            or [each for each in _standing_endpoints(itself) if id_ in [group["GroupId"] for group in each.get("Groups", [])]]
+            or [each for each in _groups(itself) if each["GroupId"] != id_ and id_ in _named_groups(each)]
         )
         return f"resource {id_} has a dependent object" if there else ""
 
@@ -767,7 +772,8 @@ def _flow_log(ask: Ask) -> Created:
         raise RealiseError(msg)
     name = group.partition(":log-group:")[2]
     # moto's flow logs look their group up in moto.
-    ask.find("logs", "create_log_group", "ResourceAlreadyExistsException", emulator=MOTO, logGroupName=name)
+    there = ask.by_aws("at AWS there is one CloudWatch Logs")
+    there.find("logs", "create_log_group", "ResourceAlreadyExistsException", emulator=MOTO, logGroupName=name)
     made = ask.call(
         "ec2",
         "create_flow_logs",
@@ -809,9 +815,10 @@ def _delete_flow_log(ask: Ask, id_: str) -> None:
         return
     ask.call("ec2", "delete_flow_logs", FlowLogIds=[id_])
     name = found["LogGroupName"]
-    if not _filtered(ask, "describe_flow_logs", "FlowLogs", log_group_name=name):
+    itself = ask.by_aws("at AWS there is one CloudWatch Logs")
+    if not _filtered(itself, "describe_flow_logs", "FlowLogs", log_group_name=name):
         # The one that moto looked up.
-        ask.find("logs", "delete_log_group", "ResourceNotFoundException", emulator=MOTO, logGroupName=name)
+        itself.find("logs", "delete_log_group", "ResourceNotFoundException", emulator=MOTO, logGroupName=name)
 
 
 # Nodes
@@ -891,7 +898,9 @@ def _read_launch_template(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     versions = ask.call("ec2", "describe_launch_template_versions", LaunchTemplateId=id_, Versions=["$Latest"])
     data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     # moto shows with the template the tags that it was made with.
-    tags = ask.call("ec2", "describe_tags", Filters=[{"Name": "resource-id", "Values": [id_]}])
+    tags = ask.by_aws("DescribeLaunchTemplates tells them").call(
+        "ec2", "describe_tags", Filters=[{"Name": "resource-id", "Values": [id_]}]
+    )
     there = {
         **_template_outputs(ask, found),
         "metadataOptions": ours(data.get("MetadataOptions", {}), _METADATA),

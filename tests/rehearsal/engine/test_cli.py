@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from rehearsal.engine import cli
-from rehearsal.engine.cli import Engine, EngineError, Running
+from rehearsal.engine.cli import ADMINISTRATOR, Engine, EngineError, Running
 from tests.conftest import EXAMPLE
 
 # Reads beside itself what it is to do, by its verb.
@@ -154,6 +154,25 @@ def test_the_command_line_gets_nothing_of_the_callers_but_path(
     assert got["PATH"].split(":") == [str(engine.plugins), str(engine.pulumi.parent), "/usr/bin"]
     assert (got["AWS_ACCESS_KEY_ID"], got["SLIPWAY_EXTRA"], got["HOME"]) == ("1" * 12, "1", str(engine.folder))
     assert json.loads(engine.up("dev", account="2" * 12).output)["AWS_ACCESS_KEY_ID"] == "2" * 12
+
+
+def test_an_administrator_runs_a_stack_until_its_first_up_has_ended_well_and_its_roles_afterwards(
+    engine: Engine, told: Told
+) -> None:
+    engine.identify = lambda stack, role: ({"AWS_ACCESS_KEY_ID": f"{stack} {role}"}, f"{role} of {stack}")
+    told("up", code=1)
+    callers = [engine.preview("dev").caller, engine.up("dev", check=False).caller, engine.refresh("dev").caller]
+    told("up", environment=True)
+    first = engine.up("dev")
+    callers.append(first.caller)
+    assert callers == ["administrator of dev"] * 4
+    assert json.loads(first.output)["AWS_ACCESS_KEY_ID"] == "dev administrator"
+    runs = [engine.preview("dev"), engine.up("dev"), engine.refresh("dev"), engine.destroy("dev")]
+    assert [each.caller for each in runs] == ["preview of dev", *["deploy of dev"] * 3]
+    assert engine.run("refresh", "--preview-only", stack="dev").caller == "deploy of dev"
+    assert engine.destroy("dev", role=ADMINISTRATOR).caller == "administrator of dev"
+    # The root of an account, whatever the roles.
+    assert engine.up("dev", account="2" * 12).caller == f"the root of account {'2' * 12}"
 
 
 def test_a_command_that_hangs_is_ended_and_says_so(engine: Engine, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

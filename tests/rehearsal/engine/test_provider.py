@@ -101,6 +101,10 @@ class Realm:
             raise RealiseError(self.refuses)
         return {"stack": stack, "token": token, **args}
 
+    def attempt(self, request: Request, *, where: Where | None = None) -> None:
+        """Try it."""
+        self._take("attempt", request, where)
+
     def replaced(
         self, request: Request, changed: Sequence[str], old: Mapping[str, Any], *, where: Where | None = None
     ) -> Sequence[str]:
@@ -281,7 +285,15 @@ def test_a_preview_makes_and_changes_nothing(provider: Provider, context: Contex
         id="q-1", urn=URN, olds=wire.write({**QUEUE, "arn": "arn"}), news=wire.write({"name": "other"}), preview=True
     )
     assert wire.read(provider.Update(request, context).properties) == {**QUEUE, "name": "other", "arn": "arn"}
-    assert realm.asked == []
+    assert realm.operations() == ["attempt", "attempt"]
+    assert realm.there == {}
+
+
+def test_a_preview_that_its_caller_may_not_try_fails(provider: Provider, context: Context, realm: Realm) -> None:
+    realm.refuses = 'namespaces is forbidden: User "preview" cannot patch resource "namespaces"'
+    with pytest.raises(AbortedError):
+        create(provider, context, preview=True)
+    assert context.aborts == [(grpc.StatusCode.UNKNOWN, realm.refuses)]
 
 
 def test_a_refusal_reaches_the_engine_in_the_worlds_words(provider: Provider, context: Context, realm: Realm) -> None:

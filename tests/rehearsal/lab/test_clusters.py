@@ -9,9 +9,11 @@ from typing import Any, Final, cast
 
 import pytest
 
+from rehearsal.cloud.caller import Caller, root
 from rehearsal.cloud.row import Place
 from rehearsal.lab.clusters import ClusterError, Clusters, LabCluster
 from rehearsal.lab.controller import Controller
+from rehearsal.registry.policy import Identity
 from tests.rehearsal.lab.fake import FakeArgoCD, FakePlane, clusters
 
 PLACE: Final = Place(account="111111111111", region="eu-central-1")
@@ -180,3 +182,42 @@ def test_nodes_come_and_go_with_their_group_and_take_their_pods_along(lab: Clust
         cluster.scale("workers", 1, labels={})
         assert cluster.nodes("workers") == ["workers-0"]
         assert [each["metadata"]["name"] for each in cluster.kube.list("v1", "Pod")] == ["pod-0"]
+
+
+ADMIN: Final = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+
+class Impersonated(FakePlane):
+    """Remembers whom its API server takes a client for."""
+
+    def start(self) -> None:
+        """Begin to remember."""
+        super().start()
+        self.kube.acting_as = lambda user, groups: (user, list(groups))  # type: ignore[attr-defined]
+
+
+def caller(name: str) -> Caller:
+    """A session of a role of the account."""
+    role = f"arn:aws:iam::{PLACE.account}:role/{name}"
+    return Caller(identity=Identity(account=PLACE.account, principal_arn=role, session="alice"))
+
+
+def test_a_caller_has_the_rights_that_its_access_entry_gives_it(tmp_path: Path) -> None:
+    with clusters(tmp_path, make_plane=Impersonated) as lab:
+        cluster = lab.start("blue", PLACE, "1.35")
+        deploy, preview, other = (caller(name) for name in ("deploy", "preview", "other"))
+        cluster.record.entries[deploy.identity.principal_arn] = {"type": "STANDARD"}
+        cluster.record.policies[deploy.identity.principal_arn, ADMIN] = {}
+        cluster.record.entries[preview.identity.principal_arn] = {"kubernetesGroups": ["slipway:preview"]}
+        session = f"arn:aws:sts::{PLACE.account}:assumed-role"
+        assert cast("Any", cluster.kube_of(deploy)) == (f"{session}/deploy/alice", ["system:masters"])
+        assert cast("Any", cluster.kube_of(preview)) == (f"{session}/preview/alice", ["slipway:preview"])
+        assert cluster.kube_of(None) is cluster.kube
+        with pytest.raises(ClusterError, match=r"Unauthorized: .*role/other has no access entry in blue"):
+            cluster.kube_of(other)
+        # Whoever made it, is nobody in it (bootstrapClusterCreatorAdminPermissions is off).
+        with pytest.raises(ClusterError, match="Unauthorized"):
+            cluster.kube_of(root(PLACE.account))
+        cluster.record.policies[preview.identity.principal_arn, f"{ADMIN.rpartition('/')[0]}/AmazonEKSViewPolicy"] = {}
+        with pytest.raises(ClusterError, match=r"AmazonEKSViewPolicy .* is not played"):
+            cluster.kube_of(preview)

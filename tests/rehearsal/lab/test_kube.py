@@ -33,6 +33,8 @@ class Api:
         default_factory=list[tuple[str, str, dict[str, list[str]], str, Any]]
     )
 
+    users: list[tuple[str | None, list[str]]] = field(default_factory=list[tuple[str | None, list[str]]])
+
     def answer(self, method: str, target: str, content_type: str, body: bytes) -> Answer:
         """One request."""
         url = urlsplit(target)
@@ -74,6 +76,7 @@ def kube(api: Api, tmp_path: Path) -> Generator[Kube]:
                     self.close_connection = True
                     return
                 length = int(self.headers.get("Content-Length") or 0)
+                api.users.append((self.headers.get("Impersonate-User"), self.headers.get_all("Impersonate-Group") or []))
                 status, said = api.answer(self.command, self.path, self.headers.get("Content-Type", ""), self.rfile.read(length))
             except ConnectionError:
                 self.close_connection = True
@@ -114,6 +117,16 @@ def test_apply_is_strict_and_says_who_applies(kube: Kube, api: Api) -> None:
     assert query == {"fieldManager": ["helm"], "force": ["false"], "fieldValidation": ["Strict"], "dryRun": ["All"]}
     kube.apply(DEPLOYMENT)
     assert api.asked[-1][2] == {"fieldManager": ["pulumi"], "force": ["true"], "fieldValidation": ["Strict"]}
+
+
+def test_a_client_can_act_as_another_user_and_stays_what_it_is(kube: Kube, api: Api) -> None:
+    api.answers[WEB] = lambda _: (200, DEPLOYMENT)
+    other = kube.acting_as("arn:aws:sts::1:assumed-role/preview/x", ["slipway:preview", "others"])
+    other.apply(DEPLOYMENT)
+    assert api.users[-1] == ("arn:aws:sts::1:assumed-role/preview/x", ["system:authenticated", "slipway:preview", "others"])
+    assert api.asked[-1][3] == "application/apply-patch+yaml"
+    kube.apply(DEPLOYMENT)
+    assert api.users[-1] == (None, [])
 
 
 def test_a_refusal_is_told_in_the_servers_own_words(kube: Kube, api: Api) -> None:
