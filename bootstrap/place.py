@@ -146,7 +146,7 @@ def secret_exists(client: Any, name: str) -> bool:  # noqa: ANN401 — a boto3 c
 def secret_value(client: Any, name: str) -> str | None:  # noqa: ANN401 — a boto3 client
     """Return a secret's value, None where it is empty."""
     try:
-        return client.get_secret_value(SecretId=name)["SecretString"]
+        return client.get_secret_value(SecretId=name).get("SecretString")
     except ClientError as error:
         # Nothing has been put there yet.
         if error_code(error) == "ResourceNotFoundException":
