@@ -6,60 +6,16 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import boto3  # pyright: ignore[reportMissingTypeStubs] — its clients are made at run time
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from moto import mock_aws
 
-from bootstrap.bootstrap import STATE_KEY_ALIAS, key_statements, main, read_settings, same_policy
+from bootstrap.bootstrap import STATE_KEY_ALIAS, key_statements, read_settings, same_policy
+from tests.bootstrap.kit import ACCOUNTS, Account, make_key
 from tests.conftest import EXAMPLE
-
-ACCOUNTS = {"dev": "111111111111", "stg": "222222222222", "prd": "333333333333"}
-READS = ("Describe", "Get", "Head", "List")
-
-
-class Account:
-    """An emulated account, and what was asked of it.
-
-    Made once a session, for making clients is what takes the time; what moto holds is new in every test.
-
-    Attributes:
-        session: A session of a person in it.
-        calls: The API's operations that were called, in order.
-    """
-
-    def __init__(self, account: str) -> None:
-        """A session in the account with these twelve digits."""
-        self.calls: list[str] = []
-        self._account = account
-        self._clients: dict[str, Any] = {}
-        self._session: Any = cast("Any", boto3).Session(aws_access_key_id="testing", aws_secret_access_key="testing")
-        self._session.events.register("before-call", self._note)
-        self.events = self._session.events
-
-    def _note(self, model: Any, params: Any, **_: Any) -> None:  # noqa: ANN401 — botocore's event
-        self.calls.append(model.name)
-        params["headers"]["x-moto-account-id"] = self._account
-
-    @property
-    def changes(self) -> list[str]:
-        """The calls that change something."""
-        return [call for call in self.calls if not call.startswith(READS)]
-
-    def client(self, service: str, region_name: str = "eu-central-1") -> Any:  # noqa: ANN401 — boto3 makes its clients at run time
-        """A client in it, as a boto3 session gives one."""
-        assert region_name == "eu-central-1"
-        if service not in self._clients:
-            self._clients[service] = self._session.client(service, region_name=region_name)
-        return self._clients[service]
-
-    def run(self, *arguments: str, stack: str = "dev", root: Path = EXAMPLE) -> int:
-        """Run bootstrap as its command line does."""
-        self.calls.clear()
-        return main(["--stack", stack, *arguments], session=self, root=root)
 
 
 @cache
@@ -80,10 +36,7 @@ def dev() -> Account:
 
 @pytest.fixture(scope="session")
 def pem() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    ).decode()
+    return make_key()[0]
 
 
 @pytest.fixture
@@ -303,3 +256,19 @@ def test_policies_are_compared_by_what_they_say() -> None:
     assert same_policy(one, other)
     assert not same_policy(one, one.replace('"b"', '"c"'))
     assert not same_policy(None, one)
+
+
+def test_bootstrap_runs_before_the_connection_exists_and_up_still_needs_it(
+    dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    without = re.sub(r"    connectionArn: .*\n", "", whole)
+    assert without != whole
+    (tmp_path / "Pulumi.dev.yaml").write_text(without, encoding="utf-8")
+    assert dev.run(root=tmp_path) == 0
+    (tmp_path / "Pulumi.dev.yaml").write_text(re.sub(r"  slipway:builds:\n(    .*\n)+", "", whole), encoding="utf-8")
+    assert dev.run(root=tmp_path) == 0
+    (tmp_path / "Pulumi.dev.yaml").write_text(without.replace("architecture: arm64", "architecture: mips"), encoding="utf-8")
+    capsys.readouterr()
+    assert dev.run(root=tmp_path) == 1, "the other keys are still validated"
+    assert "architecture" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""Runs bootstrap and its check in emulated accounts, as people run them on the first day."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bootstrap.bootstrap import run
+from bootstrap.check import Look, Outside, check, read_services
+from bootstrap.github import GitHub
+from bootstrap.look import OutsideError
+from bootstrap.place import Place
+from bootstrap.report import Report, Row, State
+from components.settings import Settings
+from rehearsal.cloud.emulators import MOTO, SERVED_BY, Emulators
+
+UNANSWERED: Final[Mapping[str, str]] = {
+    "api": "the clusters of this world have no public address",
+    "connection": "no emulator has CodeConnections",
+    "delegation": "the emulated zones are in no public DNS",
+    "quota": "no emulator has Service Quotas of more than VPCs",
+    "slack": "no emulator has Amazon Q Developer in chat applications",
+}
+"""Reason by check that no emulator can answer. Its rows say so; they are never ready."""
+
+GITHUB_UNANSWERED: Final[Mapping[str, str]] = dict.fromkeys(
+    ("organization", "platform", "team", "environment", "variable", "promoter-key"),
+    "the Git host has no routes for it",
+)
+"""The same for the Git host. Drop a key when the host gets its routes."""
+
+
+@dataclass(kw_only=True)
+class EmulatedSession:
+    """Stands for a boto3 session of an administrator of one account.
+
+    Attributes:
+        emulators: Running emulators.
+        account: The account.
+        role_arn: Role that the person has, made here if need be: EKS takes roles, and no root.
+    """
+
+    emulators: Emulators
+    account: str
+    role_arn: str = ""
+    _made: set[str] = field(default_factory=set[str])
+
+    def client(self, service: str, region_name: str) -> Any:  # noqa: ANN401 — boto3 makes its clients' types at run time
+        """Return a client, as a boto3 session does."""
+        if service == "sts" and self.role_arn:
+            self._make_role(region_name)
+            return self.emulators.client_as(self.role_arn, service, region_name)
+        return self.emulators.client(service, self.account, region_name, emulator=SERVED_BY.get(service, MOTO))
+
+    def _make_role(self, region: str) -> None:
+        name = self.role_arn.rpartition("/")[2]
+        if name in self._made:
+            return
+        iam = self.emulators.client("iam", self.account, region)
+        if name not in {each["RoleName"] for page in iam.get_paginator("list_roles").paginate() for each in page["Roles"]}:
+            trust = {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.account}:root"}, "Action": "sts:AssumeRole"}
+                ],
+            }
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        self._made.add(name)
+
+
+def place_of(emulators: Emulators, settings: Settings, puts: Mapping[str, Path] | None = None) -> Place:
+    """Return a stack's account as bootstrap sees it.
+
+    Args:
+        emulators: Running emulators.
+        settings: The stack's settings.
+        puts: File by purpose of a secret, as `--put-key` takes them.
+    """
+    admins = [each for cluster in settings.clusters.values() for each in cluster.admins]
+    account = settings.environment.account
+    session = EmulatedSession(emulators=emulators, account=account, role_arn=admins[0] if admins else "")
+    return Place(settings=settings, session=session, puts=puts or {})
+
+
+def apply(emulators: Emulators, settings: Settings, puts: Mapping[str, Path], say: Callable[[str], None]) -> int:
+    """Run `python -m bootstrap --stack STACK --apply --put-key …`, and return how many changes it made.
+
+    Args:
+        emulators: Running emulators.
+        settings: The stack's settings.
+        puts: File by purpose of a secret.
+        say: Is given each change.
+    """
+    return run(place_of(emulators, settings, puts), apply=True, say=say)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A check's report, judged by what this world can answer.
+
+    Attributes:
+        report: All rows.
+        faults: Rows that are missing, or that were not looked at although this world can answer them.
+    """
+
+    report: Report
+    faults: Sequence[Row]
+
+
+def look(  # noqa: PLR0913 — a check joins the account, the Git host and the catalogue
+    emulators: Emulators,
+    settings: Settings,
+    *,
+    root: Path,
+    token: str,
+    unanswered: Mapping[str, str] | None = None,
+    say: Callable[[str], None],
+) -> Checked:
+    """Run `python -m bootstrap --check --stack STACK`.
+
+    Args:
+        emulators: Running emulators.
+        settings: The stack's settings; `gitops.apiUrl` is the Git host's.
+        root: Folder of services.py.
+        token: A person's token at the Git host, "" for none.
+        unanswered: Reason by check that this world cannot answer; `UNANSWERED` and `GITHUB_UNANSWERED` unless given.
+        say: Is given each row.
+    """
+    reasons = {**UNANSWERED, **GITHUB_UNANSWERED} if unanswered is None else unanswered
+    outside = Outside(
+        github=GitHub(url=settings.gitops.api_url, token=token),
+        name_servers=_no_dns,
+        own_address=_no_address,
+        unanswered=reasons,
+    )
+    place = place_of(emulators, settings)
+    report = check(Look(place=place, outside=outside, services=read_services(root, settings)), say=say)
+    excused = tuple(f"{key}:" for key in reasons)
+    faults = [
+        row
+        for row in report.rows
+        if row.state is State.MISSING or (row.state is State.NOT_LOOKED_AT and not f"{row.key}:".startswith(excused))
+    ]
+    return Checked(report=report, faults=faults)
+
+
+def _no_dns(zone: str) -> Sequence[str]:
+    msg = f"{zone} is in no public DNS"
+    raise OutsideError(msg)
+
+
+def _no_address() -> str:
+    msg = "this world has no internet"
+    raise OutsideError(msg)
