@@ -233,19 +233,33 @@ class GitHost:
             raise ValueError(msg)
         self._hub.move_ref(repo, HEADS + branch, commit, actor)
 
-    def rename_branch(self, full_name: str, branch: str, name: str) -> None:
-        """Give a branch another name: it is there under the new one, and gone under the old one.
+    def rename_branch(self, full_name: str, branch: str, name: str, *, unseen_reads: int = 0, actor: Actor = CONSOLE) -> None:
+        """Rename a branch.
+
+        Args:
+            full_name: Repository.
+            branch: Its present name.
+            name: Its new name.
+            unseen_reads: How many reads through the API do not find the new name yet.
+            actor: Who renames it.
 
         Raises:
             ValueError: When it does not exist.
         """
         if branch == name:
             return
-        self.create_branch(full_name, name, source=branch)
+        self.create_branch(full_name, name, source=branch, actor=actor)
         repo = self._repo(full_name)
         if repo.default_branch == branch:
             self.set_default_branch(full_name, name)
-        self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
+        self._hub.move_ref(repo, HEADS + branch, None, actor)
+        if unseen_reads:
+            repo.unsettled[name] = unseen_reads
+
+    def sees_branch(self, full_name: str, branch: str) -> bool:
+        """Read a branch as an API client does; False where there is none, or a renaming is not seen yet."""
+        repo = self._repo(full_name)
+        return repo.store.head(branch) is not None and repo.sees(branch)
 
     def delete_branch(self, full_name: str, branch: str, *, actor: Actor = CONSOLE) -> None:
         """Delete a branch.
@@ -422,8 +436,32 @@ class GitHost:
         """
         environments = self._repo(full_name).environments
         made = environments.setdefault(name, Environment(name=name))
-        made.branches = None if branches is None else tuple(branches)
-        made.can_admins_bypass = can_admins_bypass
+        made.limited, made.can_admins_bypass = branches is not None, can_admins_bypass
+        kept = {number: pattern for number, pattern in made.policies.items() if pattern in (branches or ())}
+        made.policies.clear()
+        made.policies.update(kept)
+        for pattern in branches or ():
+            if pattern not in kept.values():
+                self.add_branch_policy(full_name, name, pattern)
+
+    def add_branch_policy(self, full_name: str, environment: str, pattern: str) -> int:
+        """Let runs of the branches that match a pattern use an environment; the policy's number.
+
+        https://docs.github.com/en/rest/deployments/branch-policies#create-a-deployment-branch-policy
+
+        Raises:
+            Problem: When the environment does not exist or lets all branches use it, or has this policy.
+        """
+        found = self._repo(full_name).environments.get(environment)
+        if found is None or not found.limited:
+            text = "Not Found or `deployment_branch_policy.custom_branch_policies` property for the environment is set to false"
+            raise Problem(404, text)
+        if pattern in found.policies.values():
+            text = f"The branch policy {pattern!r} exists already"
+            raise Problem(303, text)
+        number = self._hub.number()
+        found.policies[number] = pattern
+        return number
 
     def delete_environment(self, full_name: str, name: str) -> None:
         """Delete an environment with its secrets; one that does not exist is no error."""

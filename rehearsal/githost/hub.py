@@ -94,7 +94,8 @@ class Hub:
         self._pushes: dict[str, _Push] = {}
         self._numbers = 0
 
-    def _number(self) -> int:
+    def number(self) -> int:
+        """Return a number that nothing on the host has yet."""
         with self._lock:
             self._numbers += 1
             return self._numbers
@@ -111,7 +112,7 @@ class Hub:
             msg = f"repository {full_name!r}: expected an unused `owner/name`; there are {sorted(self._repositories)}."
             raise ValueError(msg)
         store = Store.create(self.root / "repositories" / f"{full_name}.git", default_branch)
-        repo = Repository(id=self._number(), full_name=full_name, store=store, default_branch=default_branch)
+        repo = Repository(id=self.number(), full_name=full_name, store=store, default_branch=default_branch)
         self._repositories[full_name.lower()] = repo
         return repo
 
@@ -141,7 +142,7 @@ class Hub:
 
     def add_ruleset(self, repo: Repository, ruleset: Mapping[str, Any]) -> int:
         """Hold a ruleset from now on."""
-        number = self._number()
+        number = self.number()
         self.set_ruleset(repo, number, ruleset)
         return number
 
@@ -224,7 +225,7 @@ class Hub:
     ) -> Hook:
         """Add a webhook and ping it, as GitHub does."""
         hook = Hook(
-            id=self._number(),
+            id=self.number(),
             repository=repo.full_name,
             url=url,
             content_type=content_type,
@@ -650,7 +651,7 @@ class Hub:
         status = "completed" if conclusion else str(wanted.get("status") or "queued")
         with repo.lock:
             made = CheckRun(
-                id=self._number(),
+                id=self.number(),
                 name=str(wanted["name"]),
                 commit=commit,
                 app=actor,

@@ -160,17 +160,24 @@ class Environment:
 
     Attributes:
         name: Its name.
-        branches: Name patterns of the branches whose runs may use it, or None for all branches and tags.
+        limited: Whether only runs of branches that match a policy may use it.
+        policies: Name patterns of these branches, by number.
         can_admins_bypass: Whether administrators may pass its protection rules.
         secrets: Secrets of its jobs by name.
         variables: Variables of its jobs by name.
     """
 
     name: str
-    branches: tuple[str, ...] | None = None
+    limited: bool = False
+    policies: dict[int, str] = field(default_factory=dict[int, str])
     can_admins_bypass: bool = True
     secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     variables: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def branches(self) -> tuple[str, ...] | None:
+        """Name patterns of the branches whose runs may use it; None for all branches and tags."""
+        return tuple(self.policies.values()) if self.limited else None
 
 
 @dataclass(kw_only=True)
@@ -188,6 +195,7 @@ class Repository:
         statuses: Newest status by context by commit.
         checks: Check runs by number, in the order in which they were made.
         pushers: Who last moved a branch.
+        unsettled: How many reads still do not find a branch, since it has its name by a renaming.
         settings: What else the owner has said of it, such as `description`, in REST's names: kept and not acted on.
         teams: Permission by team; it decides whether the team can own code. People have one role in every repository.
         variables: Variables of Actions by name.
@@ -209,6 +217,7 @@ class Repository:
     releases: dict[str, Release] = field(default_factory=dict[str, Release])
     statuses: dict[str, dict[str, Status]] = field(default_factory=dict[str, dict[str, Status]])
     checks: dict[int, CheckRun] = field(default_factory=dict[int, CheckRun])
+    unsettled: dict[str, int] = field(default_factory=dict[str, int])
     pushers: dict[str, str] = field(default_factory=dict[str, str])
     settings: Json = field(default_factory=dict[str, Any])
     teams: dict[str, str] = field(default_factory=dict[str, str])
@@ -219,6 +228,16 @@ class Repository:
     actions_may_approve: bool = True
     archived: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def sees(self, branch: str) -> bool:
+        """Return whether a read finds a branch's name by now; each call is one read.
+
+        A renaming takes a while to be seen: https://github.com/integrations/terraform-provider-github/pull/3216
+        """
+        left = self.unsettled.pop(branch, 0)
+        if left > 1:
+            self.unsettled[branch] = left - 1
+        return not left
 
     def reports(self, commit: str | None) -> tuple[Report, ...]:
         """Return the newest results on a commit: one status per context, one check run per App and name."""

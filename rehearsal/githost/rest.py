@@ -148,7 +148,7 @@ def _repository(ask: Ask) -> Answer:
 @_route("GET", "/branches/<path:branch>", "contents")
 def _branch(ask: Ask, branch: str) -> Answer:
     head = ask.repo.store.head(branch)
-    if head is None:
+    if head is None or not ask.repo.sees(branch):
         text = "Branch not found"
         raise not_found(text)
     found = cast("pygit2.Commit", ask.repo.store.resolve(head))
@@ -167,7 +167,7 @@ def _ref_json(ask: Ask, ref: str, oid: str) -> Json:
 def _ref(ask: Ask, ref: str) -> Answer:
     full = f"refs/{ref}"
     found = ask.repo.store.ref(full)
-    if found is None:
+    if found is None or not ask.repo.sees(full.removeprefix(HEADS)):
         raise not_found()
     return _ref_json(ask, full, found)
 

@@ -31,6 +31,7 @@ UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
     ("aws:lambda/function:Function", "code"): "AWS has the archive, not its path",
     ("aws:s3/bucket:Bucket", "forceDestroy"): "the provider's own",
     (DEFAULT_BRANCH, "rename"): "says how it came to be",
+    (DEFAULT_BRANCH, "waitForRename"): "says how it came to be",
     ("github:index/branch:Branch", "sourceBranch"): "Git does not know",
     (REPOSITORY, "archiveOnDestroy"): "the provider's own",
     (REPOSITORY, "autoInit"): "says how it came to be",
@@ -168,7 +169,8 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "aws:sqs/queuePolicy:QueuePolicy": {"policy": '{"Version": "2012-10-17", "Statement": []}'},
     "github:index/actionsVariable:ActionsVariable": {"value": "7"},
     REPOSITORY: {"description": "Other", "hasWiki": True, "allowRebaseMerge": None},
-    "github:index/repositoryFile:RepositoryFile": {"content": "other\n", "commitMessage": "Change it"},
+    "github:index/repositoryEnvironment:RepositoryEnvironment": {"canAdminsBypass": True},
+    "github:index/repositoryEnvironmentDeploymentPolicy:RepositoryEnvironmentDeploymentPolicy": {"branchPattern": "other"},
     "github:index/repositoryRuleset:RepositoryRuleset": {
         "enforcement": "disabled",
         "bypassActors": [{"actorId": 5.0, "actorType": "RepositoryRole", "bypassMode": "always"}],
@@ -180,9 +182,15 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
         "active": False,
     },
     "github:index/teamRepository:TeamRepository": {"permission": "admin"},
+    "github:index/workflowRepositoryPermissions:WorkflowRepositoryPermissions": {"defaultWorkflowPermissions": "write"},
 }
-# Nothing of them can be changed in place, or only with all that hangs on it.
-NOT_CHANGED: Final = {"aws:sns/topicSubscription:TopicSubscription", "github:index/branch:Branch", DEFAULT_BRANCH}
+# Nothing of them can be changed in place, or only with all that hangs on it. The branches' rules refuse changes of the files.
+NOT_CHANGED: Final = {
+    "aws:sns/topicSubscription:TopicSubscription",
+    "github:index/branch:Branch",
+    "github:index/repositoryFile:RepositoryFile",
+    DEFAULT_BRANCH,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
