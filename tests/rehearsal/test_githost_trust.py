@@ -1,6 +1,7 @@
 """The Git host holds what GitHub holds of identity: whose check counts, whose approval, whose file, whose token."""
 
 import base64
+import json
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from rehearsal.githost.identity import ACTIONS_APP, PROVIDER
 from rehearsal.githost.model import Problem
-from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, World, key, protect, ruleset, world
+from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, World, hostile, key, protect, ruleset, runner, world
 
 OTHER_APP = 104
 VERIFY = "verify master"
@@ -28,22 +29,6 @@ def it(tmp_path: Path) -> Generator[World]:
         yield made
 
 
-def propose(it: World, token: str, head: str = "stg", base: str = "master") -> int:
-    answer = it.repo("POST", "/pulls", token, {"title": "Change", "head": head, "base": base})
-    assert answer.status == 201, answer
-    return int(answer.body["number"])
-
-
-def merge(it: World, number: int, token: str) -> str:
-    """Return "merged", or why not."""
-    answer = it.repo("PUT", f"/pulls/{number}/merge", token, {})
-    return "merged" if answer.status == 200 else str(answer.body["message"])
-
-
-def approve(it: World, number: int, token: str) -> int:
-    return it.repo("POST", f"/pulls/{number}/reviews", token, {"event": "APPROVE"}).status
-
-
 def require(it: World, *, app: int | None = PROMOTER_APP) -> None:
     check = {"context": VERIFY, **({} if app is None else {"integration_id": app})}
     rule = {"type": "required_status_checks", "parameters": {"required_status_checks": [check]}}
@@ -58,7 +43,7 @@ def test_a_required_check_of_an_app_cannot_be_forged(it: World, forger: str) -> 
     require(it)
     head = it.host.put_file(REPOSITORY, "stg", "x", b"", "Change stg")
     alice = it.host.add_user("alice")
-    number = propose(it, alice)
+    number = it.propose(alice)
     workflow = it.host.job_token(REPOSITORY, {"checks": "write", "statuses": "write"})
     status = {"state": "success", "context": VERIFY}
     check = {"name": VERIFY, "head_sha": head, "conclusion": "success"}
@@ -69,43 +54,43 @@ def test_a_required_check_of_an_app_cannot_be_forged(it: World, forger: str) -> 
         "workflow's check run": ("/check-runs", workflow, check),
     }[forger]
     assert it.repo("POST", *sent).status == 201
-    assert "1 of 1 required status checks are expected." in merge(it, number, alice)
+    assert "1 of 1 required status checks are expected." in it.merge(alice, number)
     it.host.set_status(REPOSITORY, head, VERIFY, app_id=PROMOTER_APP)
-    assert merge(it, number, alice) == "merged"
+    assert it.merge(alice, number) == "merged"
 
 
 def test_the_newest_status_counts_and_one_from_elsewhere_does_not_hide_a_failure(it: World) -> None:
     require(it)
     head = it.host.put_file(REPOSITORY, "stg", "x", b"", "Change stg")
     alice = it.host.add_user("alice")
-    number = propose(it, alice)
+    number = it.propose(alice)
     for state, app in (("success", PROMOTER_APP), ("failure", PROMOTER_APP)):
         it.host.set_status(REPOSITORY, head, VERIFY, state, app_id=app)
     it.repo("POST", f"/statuses/{head}", alice, {"state": "success", "context": VERIFY})
-    assert "required status checks" in merge(it, number, alice)
+    assert "required status checks" in it.merge(alice, number)
 
 
 def test_without_an_app_anybody_may_report_a_required_check_and_status_and_check_run_must_both_pass(it: World) -> None:
     require(it, app=None)
     head = it.host.put_file(REPOSITORY, "stg", "x", b"", "Change stg")
     alice = it.host.add_user("alice")
-    number = propose(it, alice)
+    number = it.propose(alice)
     it.host.set_check_run(REPOSITORY, head, VERIFY, "failure")
     it.repo("POST", f"/statuses/{head}", alice, {"state": "success", "context": VERIFY})
-    assert "required status checks" in merge(it, number, alice)
+    assert "required status checks" in it.merge(alice, number)
     it.host.set_check_run(REPOSITORY, head, VERIFY, "success")
-    assert merge(it, number, alice) == "merged"
+    assert it.merge(alice, number) == "merged"
 
 
 def test_a_skipped_check_run_passes_and_one_under_way_does_not(it: World) -> None:
     require(it, app=ACTIONS_APP)
     head = it.host.put_file(REPOSITORY, "stg", "x", b"", "Change stg")
     alice = it.host.add_user("alice")
-    number, workflow = propose(it, alice), it.host.job_token(REPOSITORY, {"checks": "write"})
+    number, workflow = it.propose(alice), it.host.job_token(REPOSITORY, {"checks": "write"})
     assert it.repo("POST", "/check-runs", workflow, {"name": VERIFY, "head_sha": head}).body["status"] == "queued"
-    assert "required status checks" in merge(it, number, alice)
+    assert "required status checks" in it.merge(alice, number)
     it.host.set_check_run(REPOSITORY, head, VERIFY, "skipped")
-    assert merge(it, number, alice) == "merged"
+    assert it.merge(alice, number) == "merged"
 
 
 def test_only_apps_make_check_runs_and_a_console_cannot_report_for_an_unknown_app(it: World) -> None:
@@ -125,16 +110,16 @@ def test_an_app_s_approval_counts_as_a_review_and_a_workflow_s_where_the_reposit
     protect(it.host)
     alice = it.host.add_user("alice")
     it.host.put_file(REPOSITORY, "stg", "x", b"", "Change stg")
-    number = propose(it, alice)
-    assert approve(it, number, it.app_token(OTHER_APP)) == 200
-    assert merge(it, number, alice) == "merged"
+    number = it.propose(alice)
+    assert it.approve(it.app_token(OTHER_APP), number).status == 200
+    assert it.merge(alice, number) == "merged"
     for allowed, status in ((False, 422), (True, 200)):
         it.host.set_workflow_permissions(REPOSITORY, default="read", can_approve=allowed)
         it.host.put_file(REPOSITORY, "stg", f"y{allowed}", b"", "Change stg")
-        number = propose(it, alice)
+        number = it.propose(alice)
         token = it.host.job_token(REPOSITORY, {"pull_requests": "write"})
-        assert approve(it, number, token) == status
-        assert (merge(it, number, alice) == "merged") is allowed
+        assert it.approve(token, number).status == status
+        assert (it.merge(alice, number) == "merged") is allowed
         it.repo("PATCH", f"/pulls/{number}", alice, {"state": "closed"}) if not allowed else None
 
 
@@ -168,29 +153,29 @@ def test_code_owners_are_people_with_write_access_and_never_apps(it: World, owne
     it.host.set_team_permission(REPOSITORY, "platform", team)
     it.host.create_branch(REPOSITORY, "topic", source="master")
     it.host.put_file(REPOSITORY, "topic", "x", b"", "Change")
-    number = propose(it, alice, "topic")
-    approve(it, number, it.app_token(OTHER_APP))
-    approve(it, number, carol)
-    assert merged in merge(it, number, alice)
+    number = it.propose(alice, "topic")
+    it.approve(it.app_token(OTHER_APP), number)
+    it.approve(carol, number)
+    assert merged in it.merge(alice, number)
     if merged != "merged":
-        approve(it, number, olga)
-        assert merge(it, number, alice) == "merged"
+        it.approve(olga, number)
+        assert it.merge(alice, number) == "merged"
 
 
 def test_an_approval_for_one_base_does_not_count_for_another(it: World) -> None:
     protect(it.host)
     it.host.put_file(REPOSITORY, "dev", "x", b"", "Change dev")
     alice, bob = it.host.add_user("alice"), it.host.add_user("bob")
-    number = propose(it, alice, "dev", "stg")
-    assert approve(it, number, bob) == 200
+    number = it.propose(alice, "dev", "stg")
+    assert it.approve(bob, number).status == 200
     assert it.repo("PATCH", f"/pulls/{number}", it.app_token(PROMOTER_APP), {"base": "master"}).body["base"]["ref"] == "master"
     assert [each["state"] for each in it.repo("GET", f"/pulls/{number}/reviews", alice).body] == ["DISMISSED"]
-    assert "At least 1 approving review" in merge(it, number, alice)
+    assert "At least 1 approving review" in it.merge(alice, number)
 
 
 def test_a_person_who_may_only_read_does_not_move_other_people_s_pull_requests(it: World) -> None:
     it.host.put_file(REPOSITORY, "dev", "x", b"", "Change dev")
-    number = propose(it, it.host.add_user("alice"), "dev", "stg")
+    number = it.propose(it.host.add_user("alice"), "dev", "stg")
     reader = it.host.add_user("reader", role="read")
     assert it.repo("PATCH", f"/pulls/{number}", reader, {"base": "master"}).status == 403
 
@@ -267,3 +252,73 @@ def test_secrets_of_an_environment_need_the_environment_and_survive_its_change(i
     assert (found.branches, found.can_admins_bypass, found.secrets) == (("main",), False, {"KEY": "k"})
     host.delete_environment(REPOSITORY, "slipway-promoter")
     assert host.environments(REPOSITORY) == {}
+
+
+# Attacks with a workflow that somebody pushes
+
+
+ASK = """python3 - <<'END'
+import json, os, urllib.error, urllib.request
+method, path, body = json.loads(os.environ["ASKED"])
+url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}{path}"
+headers = {"Authorization": "Bearer " + os.environ["TOKEN"]}
+try:
+    print(urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+END
+"""
+
+
+def asking(method: str, path: str, body: object) -> Mapping[str, str]:
+    return {"ASKED": json.dumps([method, path, body])}
+
+
+def test_a_pushed_workflow_forges_a_check_of_the_actions_app_and_none_of_another(it: World) -> None:
+    alice = it.host.add_user("alice")
+    assert it.branch(alice, "topic", "master").status == 201
+    text = hostile("true", on="pull_request", job=VERIFY, permissions={})
+    assert it.write(alice, "topic", ".github/workflows/hostile.yml", text).status == 201
+    number = it.propose(alice, "topic")
+    runner(it).verified(number)
+    require(it)
+    assert "required status checks" in it.merge(alice, number)
+    it.host.delete_ruleset(REPOSITORY, max(it.host.repository(REPOSITORY).rulesets))  # pyright: ignore[reportOptionalMemberAccess]
+    require(it, app=ACTIONS_APP)
+    # This is why no branch may be gated by a check of that App.
+    assert it.merge(alice, number) == "merged"
+
+
+@pytest.mark.parametrize(
+    ("branches", "log"), [(None, "k"), (["master"], "")], ids=["any branch's runs", "the default branch's runs alone"]
+)
+def test_a_pushed_workflow_reads_the_secrets_of_the_environments_that_its_branch_may_use(
+    it: World, branches: list[str] | None, log: str
+) -> None:
+    it.host.set_environment(REPOSITORY, "slipway-promoter", branches=branches)
+    it.host.set_environment_secret(REPOSITORY, "slipway-promoter", "KEY", "k")
+    alice = it.host.add_user("alice")
+    text = hostile('echo "$KEY"', environment="slipway-promoter", env={"KEY": "${{ secrets.KEY }}"})
+    assert it.write(alice, "dev", ".github/workflows/hostile.yml", text).status == 201
+    (run,) = runner(it).pushed("dev", check=False)
+    assert run.log == log
+
+
+def test_a_pushed_workflow_is_held_to_the_branches_rules_like_everybody(it: World) -> None:
+    protect(it.host)
+    alice = it.host.add_user("alice")
+    assert it.branch(alice, "topic", "master").status == 201
+    body = {"message": "m", "content": "eA==", "branch": "master"}
+    text = hostile(ASK, env=asking("PUT", "/contents/x", body))
+    assert it.write(alice, "topic", ".github/workflows/hostile.yml", text).status == 201
+    (run,) = runner(it).pushed("topic")
+    assert run.log == "409"
+
+
+def test_an_app_s_key_does_what_the_app_may_and_no_more(it: World) -> None:
+    protect(it.host)
+    body = {"message": "m", "content": "eA==", "branch": "dev"}
+    assert it.act(DEV_APP, "PUT", "/contents/x", body).status == 201
+    assert it.act(DEV_APP, "PUT", "/contents/x", {**body, "branch": "stg"}).status == 409
+    assert it.act(DEV_APP, "PUT", "/contents/y", body, contents="read").status == 403
+    assert it.act(DEV_APP, "GET", "/pulls").status == 403
