@@ -233,26 +233,27 @@ class GitHost:
             raise ValueError(msg)
         self._hub.move_ref(repo, HEADS + branch, commit, actor)
 
-    def rename_branch(self, full_name: str, branch: str, name: str, *, unseen_reads: int = 0, actor: Actor = CONSOLE) -> None:
-        """Rename a branch.
+    def rename_branch(self, full_name: str, branch: str, name: str, *, unseen_reads: int = 0) -> None:
+        """Rename a branch as an administrator, who can rename protected branches too.
+
+        https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-branches-in-your-repository/renaming-a-branch
 
         Args:
             full_name: Repository.
             branch: Its present name.
             name: Its new name.
             unseen_reads: How many reads through the API do not find the new name yet.
-            actor: Who renames it.
 
         Raises:
             ValueError: When it does not exist.
         """
         if branch == name:
             return
-        self.create_branch(full_name, name, source=branch, actor=actor)
+        self.create_branch(full_name, name, source=branch)
         repo = self._repo(full_name)
         if repo.default_branch == branch:
             self.set_default_branch(full_name, name)
-        self._hub.move_ref(repo, HEADS + branch, None, actor)
+        self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
         if unseen_reads:
             repo.unsettled[name] = unseen_reads
 

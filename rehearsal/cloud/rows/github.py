@@ -151,7 +151,7 @@ def _default_branch(ask: Ask) -> Created:
     repo = _repo(ask, ask.inputs.needed("repository"))
     rename, wait = ask.inputs.flag("rename"), ask.inputs.flag("waitForRename")
     if rename and repo is not None and repo.default_branch != branch:
-        ask.github.rename_branch(name, repo.default_branch, branch, unseen_reads=_UNSEEN_READS, actor=PROVIDER)
+        ask.github.rename_branch(name, repo.default_branch, branch, unseen_reads=_UNSEEN_READS)
         while wait and not ask.github.sees_branch(name, branch):
             pass
     else:

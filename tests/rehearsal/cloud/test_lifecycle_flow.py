@@ -20,6 +20,8 @@ from tests.rehearsal.cloud.standing import STACKS, Standing, Thing, new_accounts
 ROWS: Final = {**flow.ROWS, **builds.ROWS, **github.ROWS}
 REPOSITORY: Final = "github:index/repository:Repository"
 DEFAULT_BRANCH: Final = "github:index/branchDefault:BranchDefault"
+FILE: Final = "github:index/repositoryFile:RepositoryFile"
+WORKFLOWS: Final = "github:index/workflowRepositoryPermissions:WorkflowRepositoryPermissions"
 
 # What is declared and cannot be read back, and why.
 UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
@@ -182,13 +184,13 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
         "active": False,
     },
     "github:index/teamRepository:TeamRepository": {"permission": "admin"},
-    "github:index/workflowRepositoryPermissions:WorkflowRepositoryPermissions": {"defaultWorkflowPermissions": "write"},
+    WORKFLOWS: {"defaultWorkflowPermissions": "write"},
 }
 # Nothing of them can be changed in place, or only with all that hangs on it. The branches' rules refuse changes of the files.
 NOT_CHANGED: Final = {
     "aws:sns/topicSubscription:TopicSubscription",
     "github:index/branch:Branch",
-    "github:index/repositoryFile:RepositoryFile",
+    FILE,
     DEFAULT_BRANCH,
 }
 
@@ -227,8 +229,9 @@ def _with(inputs: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def test_a_change_is_shown_for_every_row_that_updates() -> None:
-    assert {type_ for type_, row in ROWS.items() if row.update is not None} - CHANGES.keys() == NOT_CHANGED & {DEFAULT_BRANCH}
-    assert {type_ for type_, row in ROWS.items() if row.update is None} == NOT_CHANGED - {DEFAULT_BRANCH}
+    shown_elsewhere = {DEFAULT_BRANCH, FILE}
+    assert {type_ for type_, row in ROWS.items() if row.update is not None} - CHANGES.keys() == NOT_CHANGED & shown_elsewhere
+    assert {type_ for type_, row in ROWS.items() if row.update is None} == NOT_CHANGED - shown_elsewhere
 
 
 @pytest.mark.parametrize("type_", sorted(CHANGES))
@@ -465,6 +468,9 @@ def test_what_is_taken_away_is_gone(taken_down: Hosted, type_: str) -> None:
             assert [(each or {})["archived"] for each in found] == [True]
         case t if t == DEFAULT_BRANCH:
             assert [(each or {})["branch"] for each in found] == ["master"]
+        case t if t == WORKFLOWS:
+            # A repository is never without them: the provider sets the narrowest.
+            assert [(each or {})["defaultWorkflowPermissions"] for each in found] == ["read"]
         case _:
             assert set(map(str, found)) == {"None"}
     for each in taken_down.of(type_):
@@ -500,4 +506,5 @@ def test_nothing_is_left_in_the_accounts(taken_down: Hosted) -> None:
     repo = taken_down.host.repository("example-org/gitops")
     assert repo is not None
     assert (repo.rulesets, repo.teams, repo.variables, taken_down.host.webhooks(repo.full_name)) == ({}, {}, {}, [])
+    assert repo.environments == {}
     assert repo.store.refs().keys() == {"refs/heads/master"}
