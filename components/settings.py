@@ -554,8 +554,8 @@ class Settings(_Model):
                 yield (
                     f"gitops.owner is {self.gitops.owner!r}, whose branch {default!r} is written by the track "
                     f"{' and '.join(writing)}. The owner's branch is the GitOps repository's default branch: its workflows and "
-                    "scripts hold the promoter's key, so no track may commit there. Name a stack whose branch no track writes, such "
-                    "as prd, or a tooling stack with a branch of its own"
+                    "scripts hold the promoter's key, so no track may commit there. Name a stack whose branch no track writes, "
+                    "such as prd, or a tooling stack with a branch of its own"
                 )
         in_base = [name for name, track in self.tracks.items() if not track.overlay]
         if len(in_base) != 1:

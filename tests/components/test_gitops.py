@@ -358,9 +358,9 @@ def test_no_writer_commits_to_the_default_branch_whose_scripts_hold_the_promoter
     with pytest.raises(ProgramError) as caught:
         evaluate("prd", config=changed("slipway:gitops", "owner", owner, "prd"))
     assert (
-        f"slipway:gitops.owner is '{owner}', whose branch '{owner}' is written by the track {track}. The owner's branch is the GitOps "
-        "repository's default branch: its workflows and scripts hold the promoter's key, so no track may commit there. Name a stack "
-        "whose branch no track writes, such as prd, or a tooling stack with a branch of its own."
+        f"slipway:gitops.owner is '{owner}', whose branch '{owner}' is written by the track {track}. The owner's branch is the "
+        "GitOps repository's default branch: its workflows and scripts hold the promoter's key, so no track may commit there. "
+        "Name a stack whose branch no track writes, such as prd, or a tooling stack with a branch of its own."
     ) in str(caught.value)
     assert caught.value.registered == ()
 
