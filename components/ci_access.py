@@ -205,9 +205,11 @@ def subjects(settings: Settings, purpose: str, repository: CodeRepository | None
 
 
 def reading_subjects(settings: Settings, repository: CodeRepository) -> Sequence[str]:
-    """The runs that may look images up: pull requests' (verify), and what is started on the default branch (release, pin)."""
-    default = settings.environments[settings.gitops.owner].gitops_branch
-    purposes = ("pull_request", f"ref:refs/heads/{default}")
+    """Subjects of the jobs that may look images up: verify's, and those that hold the promoter's key (release, pin).
+
+    Both environments admit the default branch alone (components/gitops.py), so a workflow on another branch never has them.
+    """
+    purposes = [f"environment:{name}" for name in (naming.VERIFY_ENVIRONMENT, naming.PROMOTER_ENVIRONMENT)]
     return [subject for purpose in purposes for subject in subjects(settings, purpose, repository)]
 
 

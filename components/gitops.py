@@ -15,21 +15,22 @@ from components.settings import Settings
 
 # Files of the new repository: workflows, their scripts, code owners. Real files, tested in tests/scaffold_repository.
 SCAFFOLD: Final = Path(__file__).resolve().parent.parent / "scaffold" / "repository"
-# Four of them say what the settings say: which environments and tracks there are, who answers for the workflows, and which
+# Five of them say what the settings say: which environments and tracks there are, who answers for the workflows, and which
 # branches promotions start from and releases lead to.
 PLATFORM_FILE: Final = ".github/slipway/platform.json"
 OWNERS_FILE: Final = ".github/CODEOWNERS"
+MOVED_FILE: Final = ".github/workflows/moved.yml"
 PROMOTE_FILE: Final = ".github/workflows/promote.yml"
 RELEASE_FILE: Final = ".github/workflows/release.yml"
 RELEASED_FILE: Final = ".github/workflows/released.yml"
 _EXAMPLE_OWNERS: Final = "@example-org/platform"
 _EXAMPLE_SOURCES: Final = "branches: [dev]"
 _EXAMPLE_TARGETS: Final = "branches: [master]"
+_EXAMPLE_MOVED: Final = "branches: [dev, master]"
 # The tags that `released` makes (scaffold/repository/.github/slipway/released.py).
 _RELEASE_TAGS: Final = "release-*"
-# The App that runs GitHub's own workflows: a check of that name from anybody else counts for nothing.
-# https://api.github.com/apps/github-actions
-_GITHUB_ACTIONS: Final = 15368
+_REVIEWERS: Final = 1
+"""Approvals that any other branch needs: its pull requests have people as authors, or bring nothing to production."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class GitOpsArgs:
 class GitOps(pulumi.ComponentResource):
     """Repository → first files → branches → rules, in this order: rules would refuse the first files.
 
-    Repository and branches stay when the stack goes, and the files belong to people from the first commit on: a changed
-    scaffold is not pushed over theirs.
+    Repository and branches stay when the stack goes. The files belong to people from the first commit on. They
+    are declared only until `gitops.id` is set, which is once the repository is there: then the rules refuse every write.
     """
 
     repository: github.Repository
@@ -86,10 +87,14 @@ class GitOps(pulumi.ComponentResource):
             branch=default,
             # The first commit lies on the organization's own default branch name, which may be another.
             rename=True,
+            # GitHub answers before it has renamed, and what comes next would not find the branch.
+            # https://docs.github.com/en/rest/branches/branches#rename-a-branch
+            wait_for_rename=True,
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         last: pulumi.Resource = default_branch
-        for path, content in repository_files(settings, args.repositories).items():
+        files = repository_files(settings, args.repositories) if settings.gitops.id is None else dict[str, str]()
+        for path, content in files.items():
             # One after another: two commits at once to one branch answer 409.
             last = github.RepositoryFile(
                 f"{name}-{path}",
@@ -118,7 +123,7 @@ class GitOps(pulumi.ComponentResource):
         github.ActionsVariable(
             name,
             repository=self.repository.name,
-            # Its key is a secret of the repository, which a person puts there: it is in no state (docs/adopt.md).
+            # Its key is a secret of the environment below, which a person puts there: it is in no state (docs/adopt.md).
             variable_name="SLIPWAY_PROMOTER_APP",
             value=str(settings.gitops.promoter.app_id),
             opts=pulumi.ResourceOptions(parent=self),
@@ -131,6 +136,7 @@ class GitOps(pulumi.ComponentResource):
                 value=json.dumps(image_readers(settings)),
                 opts=pulumi.ResourceOptions(parent=self),
             )
+        self._workflows(name, default)
         branches = [
             github.Branch(
                 f"{name}-{branch}",
@@ -145,12 +151,43 @@ class GitOps(pulumi.ComponentResource):
         self._rules(name, args, after=[last, *branches])
         self.register_outputs({"repository": self.repository.name})
 
+    def _workflows(self, name: str, default: str) -> None:
+        """Limit what a workflow on a pushed branch can have.
+
+        A secret of the repository is open to each of them. One of an environment is open to the branches that it admits.
+        https://docs.github.com/en/actions/reference/workflows-and-actions/deployments-and-environments#deployment-branches-and-tags
+        """
+        for environment in (naming.PROMOTER_ENVIRONMENT, naming.VERIFY_ENVIRONMENT):
+            made = github.RepositoryEnvironment(
+                f"{name}-{environment}",
+                repository=self.repository.name,
+                environment=environment,
+                can_admins_bypass=False,
+                deployment_branch_policy={"protected_branches": False, "custom_branch_policies": True},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            github.RepositoryEnvironmentDeploymentPolicy(
+                f"{name}-{environment}",
+                repository=self.repository.name,
+                environment=made.environment,
+                branch_pattern=default,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        github.WorkflowRepositoryPermissions(
+            name,
+            repository=self.repository.name,
+            default_workflow_permissions="read",
+            # Of a run's own token: it would count as a review. It also may open no pull request.
+            can_approve_pull_request_reviews=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
     def _rules(self, name: str, args: GitOpsArgs, *, after: Sequence[pulumi.Resource]) -> None:
         """What nobody passes; then one ruleset per branch, so that each App can pass its own branch's and no other.
 
         A bypass is one of a whole ruleset. What no App needs, to force or to delete, stands in one that has none.
         """
-        passing = passing_by_branch(args.settings)
+        passing, reviewers = passing_by_branch(args.settings), reviewers_by_branch(args.settings, args.default_branch)
         branches = sorted({args.default_branch, *environment_branches(args.settings)})
         history = github.RepositoryRulesetRulesArgs(deletion=True, non_fast_forward=True)
         # A tag that moves on to a later commit is not forced: only `update` holds it. Making one stays open: GitHub puts a
@@ -184,15 +221,18 @@ class GitOps(pulumi.ComponentResource):
                 ],
                 rules={
                     "pull_request": {
-                        "required_approving_review_count": args.settings.gitops.reviewers,
+                        "required_approving_review_count": reviewers[branch],
                         "dismiss_stale_reviews_on_push": True,
                         "require_code_owner_review": True,
                         "require_last_push_approval": True,
                         "allowed_merge_methods": ["merge"],
                     },
                     "required_status_checks": {
-                        # Named after the branch: a check that passed for one says nothing about another (verify.yml).
-                        "required_checks": [{"context": f"verify {branch}", "integration_id": _GITHUB_ACTIONS}],
+                        # Named after the branch: a status set for one says nothing about another. Only the promoter App's
+                        # counts: a workflow on any branch may report a check of any name as GitHub's own App (verify.yml).
+                        "required_checks": [
+                            {"context": f"verify {branch}", "integration_id": args.settings.gitops.promoter.app_id}
+                        ],
                     },
                 },
                 opts=pulumi.ResourceOptions(parent=self, depends_on=after),
@@ -212,6 +252,18 @@ def passing_by_branch(settings: Settings) -> Mapping[str, Sequence[int]]:
     for branch in emergency_branches(settings):
         found.setdefault(branch, []).append(settings.gitops.promoter.app_id)
     return found
+
+
+def reviewers_by_branch(settings: Settings, default_branch: str) -> Mapping[str, int]:
+    """Approvals that each branch needs.
+
+    `gitops.reviewers` where a change reaches production, and on the default branch, whose workflows hold the promoter's key.
+    """
+    guarded = {default_branch, *release_branches(settings)}
+    return {
+        branch: settings.gitops.reviewers if branch in guarded else _REVIEWERS
+        for branch in {default_branch, *environment_branches(settings)}
+    }
 
 
 def emergency_branches(settings: Settings) -> Sequence[str]:
@@ -250,15 +302,19 @@ def repository_files(settings: Settings, repositories: Mapping[str, str]) -> Map
     targets = release_branches(settings)
     for path, example, ours in (
         (OWNERS_FILE, _EXAMPLE_OWNERS, f"@{settings.organization.name}/{settings.gitops.team}"),
+        (MOVED_FILE, _EXAMPLE_MOVED, f"branches: [{', '.join([*sources, *targets])}]"),
         (PROMOTE_FILE, _EXAMPLE_SOURCES, f"branches: [{', '.join(sources)}]"),
         (RELEASED_FILE, _EXAMPLE_TARGETS, f"branches: [{', '.join(targets)}]"),
     ):
-        if files[path].count(example) != 1:
-            times = files[path].count(example)
-            msg = f"scaffold/repository/{path} has {example!r} {times} times: once is allowed. Restore the file"
+        if not files[path].count(example):
+            msg = f"scaffold/repository/{path} does not have {example!r}, which the settings' value replaces. Restore the file"
             raise ValueError(msg)
         files[path] = files[path].replace(example, ours)
-    left_out = {*([] if sources else [PROMOTE_FILE]), *([] if targets else [RELEASE_FILE, RELEASED_FILE])}
+    left_out = {
+        *([] if sources else [PROMOTE_FILE]),
+        *([] if targets else [RELEASE_FILE, RELEASED_FILE]),
+        *([] if sources or targets else [MOVED_FILE]),
+    }
     return {path: content for path, content in files.items() if path not in left_out}
 
 

@@ -9,6 +9,13 @@ import re
 from typing import Final
 
 PROJECT: Final = "slipway"
+# GitHub environments of the GitOps repository. Its workflows name them (scaffold/repository/.github/workflows), and a job's
+# identity token has its environment's name in its subject:
+# https://docs.github.com/en/actions/reference/security/oidc#filtering-for-a-specific-environment
+PROMOTER_ENVIRONMENT: Final = "slipway-promoter"
+"""Holds the promoter App's key."""
+VERIFY_ENVIRONMENT: Final = "slipway-verify"
+"""Holds nothing: the job that judges pull requests is known by it."""
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 _LABEL: Final = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")

@@ -12,7 +12,7 @@ from typing import Any, cast
 import yaml
 
 from components import naming
-from rehearsal.actions import WorkflowError
+from rehearsal.actions import Run, WorkflowError
 from rehearsal.builds import ensure_tools
 from rehearsal.program import Program, evaluate
 from rehearsal.progress import Page, Progress, Step
@@ -106,7 +106,7 @@ class Play:
         """Step 2: promotion where it is due and not otherwise; the release track builds what stg runs."""
         stage = self.stage
         with self.progress.step("stg", "What people changed on dev is promoted") as step:
-            (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
+            run = self._after_push("promote", "dev")
             expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
             step.details["The promotion's pull request"] = self._pull(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
@@ -119,7 +119,7 @@ class Play:
             built = self._pipeline(self._change(SERVICE, "develop", "2")(), step)
             self.built["dev", SERVICE] = built
             self._await("dev", "develop", SERVICE, built)
-            (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
+            run = self._after_push("promote", "dev")
             expect(run.outputs.get("outcome") == "skipped", f"the promotion is skipped, and the workflow said: {run.log}")
             step.produced = f"{built.tag} is in dev; promotion skipped"
         with self.progress.step("stg", "A changed manifest in dev is a reason to promote") as step:
@@ -130,7 +130,7 @@ class Play:
                 "Allow more drain time",
             )
             stage.review_and_merge(stage.gitops, int(pull["number"]))
-            (run,) = [each for each in stage.actions.pushed("dev") if each.workflow == "promote"]
+            run = self._after_push("promote", "dev")
             expect(run.outputs.get("outcome") == "opened", f"a pull request is opened, and the workflow said: {run.log}")
             step.details["The second promotion's pull request"] = self._pull(run.outputs["pull-request"])
             stage.review_and_merge(stage.gitops, int(run.outputs["pull-request"]))
@@ -146,11 +146,12 @@ class Play:
         """Step 3: the release; prd runs what stg ran, pulled with its own identity."""
         stage = self.stage
         # A token that may read the applications and nothing else: with it a release lists their commits.
-        stage.actions.applications = stage.host.add_user("reader-of-applications", role="read")
+        token = stage.host.add_user("reader-of-applications", role="read")
+        stage.host.set_environment_secret(stage.gitops, "slipway-promoter", "SLIPWAY_APPLICATIONS_TOKEN", token)
         self._unwell()
         self._release("The release is reviewed and merged into master")
         with self.progress.step("prd", "The merge is tagged, and a note says what it brought") as step:
-            commit, (run,) = stage.head("master"), stage.actions.pushed("master")
+            commit, run = stage.head("master"), self._after_push("released", "master")
             tag = run.outputs["tag"]
             expect(run.outputs["outcome"] == "released", f"tag and note are made, and the workflow said: {run.log}")
             at = stage.git("rev-parse", f"{tag}^{{commit}}", cwd=stage.host.path(stage.gitops))
@@ -163,7 +164,7 @@ class Play:
             step.details["The release's note"] = Page(
                 title=release["name"], mark=tag, state="Release", by=release["author"]["login"], text=note
             )
-            (run,) = stage.actions.pushed("master")
+            run = self._after_push("released", "master")
             expect(run.outputs["outcome"] == "unchanged", f"a second run changes nothing, and the workflow said: {run.log}")
             step.produced = f"{tag}, approved by {REVIEWER}"
         for service in (SERVICE, WORKER):
@@ -216,7 +217,7 @@ class Play:
             number = self._pin(step, "unpin", reason="Mended")
             self._expect_image("prd", mended)
             step.produced = f"pull request #{number}: prd renders {mended.tag} at once"
-            (run,) = self.stage.actions.pushed("master")
+            run = self._after_push("released", "master")
             expect(run.outputs["outcome"] == "skipped", f"a pin's merge gets no tag, and the workflow said: {run.log}")
         self._hotfix(mended)
 
@@ -417,6 +418,11 @@ class Play:
         image = self.stage.image_in(rendered)
         expect(image == built.reference, f"{environment} renders {built.reference}, and it renders {image}")
         return rendered
+
+    def _after_push(self, workflow: str, branch: str) -> Run:
+        """Run what the last push to a branch starts; answers with the one run of a workflow."""
+        (run,) = [each for each in self.stage.actions.pushed(branch) if each.workflow == workflow]
+        return run
 
     def _release(self, title: str) -> None:
         with self.progress.step("prd", title) as step:

@@ -331,7 +331,9 @@ class GitOpsSettings(_Model):
         promoter: GitHub App of the promotion and release workflows.
         reader: GitHub App that Argo CD reads with: `contents: read` on this one repository, and with `report_health` also
             `statuses: write`.
-        reviewers: Approvals that a change of an environment's branch needs.
+        reviewers: Approvals that a change of production needs: of the branches that releases lead to, and of the default branch.
+            Two, because GitHub bars only a pull request's author from approving it. A bot is the author of each release and
+            pin, so with one approval the person who started it could approve it alone.
         team: Team of the organization that answers for the repository's workflows (CODEOWNERS).
         emergency_pins: Whether the promoter may commit to the branches that releases lead to, past review and checks.
         report_health: Whether Argo CD sets each Application's health as a commit status, which releases look at.
@@ -344,7 +346,7 @@ class GitOpsSettings(_Model):
     owner: EnvironmentName
     promoter: App
     reader: App
-    reviewers: Annotated[int, Field(ge=1, le=6), Expects("a whole number from 1 to 6", "1")] = 1
+    reviewers: Annotated[int, Field(ge=1, le=6), Expects("a whole number from 1 to 6", "2")] = 2
     team: GitHubTeam = "platform"
     emergency_pins: Flag = False
     report_health: Flag = False
@@ -858,6 +860,16 @@ class Settings(_Model):
                     f"tracks.{name}.gitopsBranch is {shown(track.gitops_branch)}, which none of its environments "
                     f"({', '.join(map(describe_key, track.environments))}) reads. Write a branch that one of "
                     "them reads, or let one read this branch"
+                )
+        if self.gitops.owner in self.environments:
+            default = self.environments[self.gitops.owner].gitops_branch
+            writing = [name for name, track in self.tracks.items() if track.gitops_branch == default]
+            if writing:
+                yield (
+                    f"gitops.owner is {shown(self.gitops.owner)}, whose branch {shown(default)} is written by the track "
+                    f"{' and '.join(writing)}. The owner's branch is the GitOps repository's default branch: its workflows and "
+                    "scripts hold the promoter's key, so no track may commit there. Name a stack whose branch no track writes, "
+                    "such as prd, or a tooling stack with a branch of its own"
                 )
         in_base = [name for name, track in self.tracks.items() if not track.overlay]
         if len(in_base) != 1:

@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from rehearsal.githost import graphql_api, schema, smart_http
 from rehearsal.githost.hub import Hub
-from rehearsal.githost.identity import CONSOLE
+from rehearsal.githost.identity import ACTIONS_APP, CONSOLE, PROVIDER
 from rehearsal.githost.limits import Limits, Meter
-from rehearsal.githost.model import HEADS, Faults, Problem, PushEvent, Request, no_faults
-from rehearsal.githost.records import Repository, Status
+from rehearsal.githost.model import HEADS, Actor, Faults, Problem, PushEvent, Request, no_faults
+from rehearsal.githost.records import Environment, Repository, Status
 from rehearsal.githost.server import Application, Server
 from rehearsal.githost.webhooks import Deliverer, Delivery, Hook, WebhookProxy
 
@@ -203,21 +203,46 @@ class GitHost:
         """
         return self._hub.put(self._repo(full_name), branch, changes, message, author)
 
-    def create_branch(self, full_name: str, branch: str, *, source: str) -> None:
-        """A branch at another branch's tip, or at a commit.
+    def put_contents(
+        self,
+        full_name: str,
+        branch: str,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        *,
+        actor: Actor = PROVIDER,
+    ) -> str:
+        """Commit files through the contents API, as the program's provider does; the commit's id.
+
+        Raises:
+            Problem: When there is no such branch, or its rules refuse the commit.
+        """
+        return self._hub.put_contents(self._repo(full_name), branch, changes, message, actor)
+
+    def create_branch(self, full_name: str, branch: str, *, source: str, actor: Actor = CONSOLE) -> None:
+        """Make a branch at another branch's tip, or at a commit.
 
         Raises:
             ValueError: When the source is neither.
+            Problem: When the rules refuse it.
         """
         repo = self._repo(full_name)
         commit = repo.store.head(source) or repo.store.commit_oid(source)
         if commit is None:
             msg = f"{full_name} has no branch or commit {source!r}: it has {sorted(repo.store.refs())}."
             raise ValueError(msg)
-        self._hub.move_ref(repo, HEADS + branch, commit, CONSOLE)
+        self._hub.move_ref(repo, HEADS + branch, commit, actor)
 
-    def rename_branch(self, full_name: str, branch: str, name: str) -> None:
-        """Give a branch another name: it is there under the new one, and gone under the old one.
+    def rename_branch(self, full_name: str, branch: str, name: str, *, unseen_reads: int = 0) -> None:
+        """Rename a branch as an administrator, who can rename protected branches too.
+
+        https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-branches-in-your-repository/renaming-a-branch
+
+        Args:
+            full_name: Repository.
+            branch: Its present name.
+            name: Its new name.
+            unseen_reads: How many reads through the API do not find the new name yet.
 
         Raises:
             ValueError: When it does not exist.
@@ -229,12 +254,19 @@ class GitHost:
         if repo.default_branch == branch:
             self.set_default_branch(full_name, name)
         self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
+        if unseen_reads:
+            repo.unsettled[name] = unseen_reads
 
-    def delete_branch(self, full_name: str, branch: str) -> None:
-        """Take a branch away.
+    def sees_branch(self, full_name: str, branch: str) -> bool:
+        """Read a branch as an API client does; False where there is none, or a renaming is not seen yet."""
+        repo = self._repo(full_name)
+        return repo.store.head(branch) is not None and repo.sees(branch)
+
+    def delete_branch(self, full_name: str, branch: str, *, actor: Actor = CONSOLE) -> None:
+        """Delete a branch.
 
         Raises:
-            Problem: When it does not exist or is the default one.
+            Problem: When it does not exist or is the default one, or the rules refuse it.
         """
         repo = self._repo(full_name)
         if repo.store.head(branch) is None:
@@ -243,7 +275,7 @@ class GitHost:
         if branch == repo.default_branch:
             text = f"Cannot delete the default branch {branch}: make another one the default first"
             raise Problem(422, text)
-        self._hub.move_ref(repo, HEADS + branch, None, CONSOLE)
+        self._hub.move_ref(repo, HEADS + branch, None, actor)
 
     def set_default_branch(self, full_name: str, branch: str) -> None:
         """Make an existing branch the default one, for clones too.
@@ -274,14 +306,41 @@ class GitHost:
         """No longer hold a ruleset; one that is not there is no error."""
         self._repo(full_name).rulesets.pop(number, None)
 
-    def set_status(
-        self, full_name: str, commit: str, context: str, state: str = "success", *, description: str | None = None
+    def set_status(  # noqa: PLR0913 — the parts of a status
+        self,
+        full_name: str,
+        commit: str,
+        context: str,
+        state: str = "success",
+        *,
+        description: str | None = None,
+        app_id: int | None = None,
     ) -> None:
-        """Report a status check on a commit: `success`, `failure`, `error` or `pending`."""
-        status = Status(
-            state=state, description=description, target_url=None, creator=CONSOLE, seconds=self._hub.clock(), count=1
+        """Set a commit status: `success`, `failure`, `error` or `pending`.
+
+        Args:
+            full_name: Repository.
+            commit: The commit.
+            context: Name of the check.
+            state: Its state.
+            description: A text for the reader.
+            app_id: The App that sets it; a person without.
+        """
+        creator = CONSOLE if app_id is None else self._hub.directory.bot(app_id)
+        kept = self._repo(full_name).statuses.setdefault(commit, {})
+        kept[context] = Status(
+            state=state,
+            description=description,
+            target_url=None,
+            creator=creator,
+            seconds=self._hub.clock(),
+            count=kept[context].count + 1 if context in kept else 1,
         )
-        self._repo(full_name).statuses.setdefault(commit, {})[context] = status
+
+    def set_check_run(self, full_name: str, commit: str, name: str, conclusion: str, *, app_id: int = ACTIONS_APP) -> None:
+        """Report a completed check run as an App does: `success`, `failure`, `skipped` and so on."""
+        repo = self._repo(full_name)
+        self._hub.report_check(repo, commit, {"name": name, "conclusion": conclusion}, self._hub.directory.bot(app_id))
 
     def statuses(self, full_name: str, commit: str) -> Mapping[str, Status]:
         """The latest status of each context on a commit."""
@@ -334,7 +393,7 @@ class GitHost:
     # Teams and Actions
 
     def set_team_permission(self, full_name: str, team: str, permission: str | None) -> None:
-        """Give a team a permission in a repository; None takes it away. Kept, and not acted on: see `add_user`."""
+        """Give a team a permission in a repository; None takes it away. Only a team that may push can own code."""
         teams = self._repo(full_name).teams
         if permission is None:
             teams.pop(team, None)
@@ -352,6 +411,107 @@ class GitHost:
             variables.pop(name, None)
         else:
             variables[name] = value
+
+    def secrets(self, full_name: str) -> frozenset[str]:
+        """Return the names of the repository's secrets of Actions."""
+        return frozenset(self._repo(full_name).secrets)
+
+    def set_secret(self, full_name: str, name: str, value: str | None) -> None:
+        """Set a repository secret of Actions, as `gh secret set` does; None deletes it."""
+        secrets = self._repo(full_name).secrets
+        if value is None:
+            secrets.pop(name, None)
+        else:
+            secrets[name] = value
+
+    def environments(self, full_name: str) -> Mapping[str, Environment]:
+        """Return the repository's environments by name."""
+        return dict(self._repo(full_name).environments)
+
+    def set_environment(
+        self, full_name: str, name: str, *, branches: Sequence[str] | None = None, can_admins_bypass: bool = True
+    ) -> None:
+        """Create an environment, or change its protection; its secrets and variables stay.
+
+        Args:
+            full_name: Repository.
+            name: Environment.
+            branches: Name patterns of the branches whose runs may use it; all without.
+            can_admins_bypass: Whether administrators may pass the protection.
+        """
+        environments = self._repo(full_name).environments
+        made = environments.setdefault(name, Environment(name=name))
+        made.limited, made.can_admins_bypass = branches is not None, can_admins_bypass
+        kept = {number: pattern for number, pattern in made.policies.items() if pattern in (branches or ())}
+        made.policies.clear()
+        made.policies.update(kept)
+        for pattern in branches or ():
+            if pattern not in kept.values():
+                self.add_branch_policy(full_name, name, pattern)
+
+    def add_branch_policy(self, full_name: str, environment: str, pattern: str) -> int:
+        """Let runs of the branches that match a pattern use an environment; the policy's number.
+
+        https://docs.github.com/en/rest/deployments/branch-policies#create-a-deployment-branch-policy
+
+        Raises:
+            Problem: When the environment does not exist or lets all branches use it, or has this policy.
+        """
+        found = self._repo(full_name).environments.get(environment)
+        if found is None or not found.limited:
+            text = "Not Found or `deployment_branch_policy.custom_branch_policies` property for the environment is set to false"
+            raise Problem(404, text)
+        if pattern in found.policies.values():
+            text = f"The branch policy {pattern!r} exists already"
+            raise Problem(303, text)
+        number = self._hub.number()
+        found.policies[number] = pattern
+        return number
+
+    def delete_environment(self, full_name: str, name: str) -> None:
+        """Delete an environment with its secrets; one that does not exist is no error."""
+        self._repo(full_name).environments.pop(name, None)
+
+    def set_environment_secret(self, full_name: str, environment: str, name: str, value: str | None) -> None:
+        """Set a secret of an environment, as `gh secret set --env` does; None deletes it.
+
+        Raises:
+            ValueError: When there is no such environment.
+        """
+        environments = self._repo(full_name).environments
+        if environment not in environments:
+            msg = f"{full_name} has no environment {environment!r}: it has {sorted(environments)}. Create it first."
+            raise ValueError(msg)
+        if value is None:
+            environments[environment].secrets.pop(name, None)
+        else:
+            environments[environment].secrets[name] = value
+
+    def set_workflow_permissions(self, full_name: str, *, default: str, can_approve: bool) -> None:
+        """Set what the tokens of workflow runs may do where the workflow does not say, and whether they may approve.
+
+        Raises:
+            ValueError: When the default is neither `read` nor `write`.
+        """
+        if default not in {"read", "write"}:
+            msg = f"default_workflow_permissions is {default!r}: GitHub takes read or write."
+            raise ValueError(msg)
+        repo = self._repo(full_name)
+        repo.workflow_permissions, repo.actions_may_approve = default, can_approve
+
+    def job_token(self, full_name: str, permissions: Mapping[str, str]) -> str:
+        """Make the token of a workflow's job, with the job's permissions for this repository."""
+        token = self._hub.directory.job_token(self._repo(full_name).full_name, permissions)
+        self._application.credentials.add(token)
+        return token
+
+    def revoke_token(self, token: str) -> None:
+        """End a token, as a job's own ends with the job."""
+        self._hub.directory.revoke(token)
+
+    def pushed_by(self, full_name: str, branch: str) -> str:
+        """Return who last moved a branch; "" if it was never moved."""
+        return self._repo(full_name).pushers.get(branch, "")
 
     # People and Apps
 

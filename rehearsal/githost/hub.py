@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from rehearsal.githost import rules, views
-from rehearsal.githost.identity import CONSOLE, Directory
-from rehearsal.githost.model import HEADS, TAGS, Actor, Json, Problem, PushEvent, forbidden, not_found, rule_violation
-from rehearsal.githost.records import Pull, Release, Repository, Review
+from rehearsal.githost.identity import ACTIONS_APP, CONSOLE, Directory
+from rehearsal.githost.model import HEADS, ROLES, TAGS, Actor, Json, Problem, PushEvent, forbidden, not_found, rule_violation
+from rehearsal.githost.records import CheckRun, Pull, Release, Repository, Review
 from rehearsal.githost.store import Note, Signature, StaleRefError, Store
 from rehearsal.githost.webhooks import Deliverer, Hook
 
 GITHUB: Final = "GitHub"
 _CODEOWNERS: Final = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 _WORKFLOWS: Final = ".github/workflows/"
+_TEAM_WRITES: Final = frozenset({"push", "maintain", "admin"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ class Hub:
         self._pushes: dict[str, _Push] = {}
         self._numbers = 0
 
-    def _number(self) -> int:
+    def number(self) -> int:
+        """Return a number that nothing on the host has yet."""
         with self._lock:
             self._numbers += 1
             return self._numbers
@@ -110,7 +112,7 @@ class Hub:
             msg = f"repository {full_name!r}: expected an unused `owner/name`; there are {sorted(self._repositories)}."
             raise ValueError(msg)
         store = Store.create(self.root / "repositories" / f"{full_name}.git", default_branch)
-        repo = Repository(id=self._number(), full_name=full_name, store=store, default_branch=default_branch)
+        repo = Repository(id=self.number(), full_name=full_name, store=store, default_branch=default_branch)
         self._repositories[full_name.lower()] = repo
         return repo
 
@@ -140,7 +142,7 @@ class Hub:
 
     def add_ruleset(self, repo: Repository, ruleset: Mapping[str, Any]) -> int:
         """Hold a ruleset from now on."""
-        number = self._number()
+        number = self.number()
         self.set_ruleset(repo, number, ruleset)
         return number
 
@@ -223,7 +225,7 @@ class Hub:
     ) -> Hook:
         """Add a webhook and ping it, as GitHub does."""
         hook = Hook(
-            id=self._number(),
+            id=self.number(),
             repository=repo.full_name,
             url=url,
             content_type=content_type,
@@ -258,7 +260,7 @@ class Hub:
 
     def _change(self, repo: Repository, ref: str, before: str | None, after: str | None, *, quarantine: str = "") -> rules.Change:
         forced = bool(before and after) and not repo.store.is_ancestor(str(before), str(after), quarantine=quarantine)
-        return rules.Change(ref=ref, before=before, after=after, forced=forced, passed=repo.passed(after))
+        return rules.Change(ref=ref, before=before, after=after, forced=forced, reports=repo.reports(after))
 
     def move_ref(self, repo: Repository, ref: str, after: str | None, actor: Actor, *, force: bool = False) -> None:
         """Create, move or delete a branch through the API.
@@ -269,6 +271,8 @@ class Hub:
         with self.locked(repo) as told:
             before = repo.store.ref(ref)
             change = self._change(repo, ref, before, after)
+            if after and ref.startswith(HEADS):
+                self.judge_workflows(repo, before, after, actor)
             if refused := self.judge(repo, change, actor):
                 raise rule_violation(refused)
             if change.forced and not force:
@@ -318,8 +322,7 @@ class Hub:
                 continue
             before_head, pull.head_oid = pull.head_oid, after
             if rules.dismisses_stale_reviews(list(repo.rulesets.values()), repo.default_branch, HEADS + pull.base):
-                for review in pull.reviews:
-                    review.state = "DISMISSED" if review.state == "APPROVED" else review.state
+                pull.dismiss_approvals()
             told.append((PullEvent(action="synchronize", pull=pull, before=before_head), actor))
 
     # Commits through the API
@@ -344,6 +347,29 @@ class Hub:
             change = self._change(repo, ref, head, made)
             if refused := self.judge(repo, change, actor):
                 raise rule_violation(refused)
+            self._set_ref(repo, ref, head, made)
+            self.landed(repo, change, actor, told)
+            return made
+
+    def put_contents(self, repo: Repository, branch: str, changes: Mapping[str, bytes | None], message: str, actor: Actor) -> str:
+        """Commit files through the contents API.
+
+        https://docs.github.com/en/rest/repos/contents#create-or-update-file-contents
+
+        Raises:
+            Problem: 404 when there is no such branch, 409 when its rules refuse the commit.
+        """
+        ref = HEADS + branch
+        with self.locked(repo) as told:
+            head = repo.store.head(branch)
+            if head is None:
+                text = f"Branch {branch} not found"
+                raise not_found(text)
+            made = repo.store.commit(head, changes, self.note(message, actor))
+            self.judge_workflows(repo, head, made, actor)
+            change = self._change(repo, ref, head, made)
+            if refused := self.judge(repo, change, actor):
+                raise rule_violation(refused, status=409)
             self._set_ref(repo, ref, head, made)
             self.landed(repo, change, actor, told)
             return made
@@ -449,6 +475,9 @@ class Hub:
             Problem: 422 when a branch is missing, there is nothing to merge, or one is open already.
         """
         head, base = str(wanted.get("head", "")).split(":")[-1], str(wanted.get("base", ""))
+        if actor.app_id == ACTIONS_APP and not repo.actions_may_approve:
+            text = "GitHub Actions is not permitted to create or approve pull requests."
+            raise forbidden(text)
         with self.locked(repo) as told:
             tips = {branch: repo.store.head(branch) for branch in (head, base)}
             for name, branch in (("head", head), ("base", base)):
@@ -486,11 +515,31 @@ class Hub:
         return repo.pulls[number]
 
     def edit_pull(self, repo: Repository, pull: Pull, wanted: Json, actor: Actor) -> Pull:
-        """Change title, description or base, close or open again."""
+        """Change title, description or base, close or open again.
+
+        A new base is a new merge base: where rules dismiss stale approvals, those of the old base are dismissed.
+        https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/available-rules-for-rulesets#require-a-pull-request-before-merging
+
+        Raises:
+            Problem: 403 for a person who can neither write nor opened it; 422 for a base or state that cannot be.
+        """
+        if actor.app_id is None and not actor.may("contents", "write") and actor.login != pull.author.login:
+            text = f"{actor.login} does not have the correct permissions to execute `UpdatePullRequest`"
+            raise forbidden(text)
         with self.locked(repo) as told:
             base = str(wanted.get("base", pull.base))
             if repo.store.head(base) is None:
                 raise Problem(422, "Validation Failed", errors=[{"resource": "PullRequest", "field": "base", "code": "invalid"}])
+            if base != pull.base:
+                if any(each.state == "open" and (each.head, each.base) == (pull.head, base) for each in repo.pulls.values()):
+                    said = f"A pull request already exists for base branch '{base}' and head branch '{pull.head}'"
+                    raise Problem(
+                        422, "Validation Failed", errors=[{"resource": "PullRequest", "code": "custom", "message": said}]
+                    )
+                for ref in (pull.base, base):
+                    if rules.dismisses_stale_reviews(list(repo.rulesets.values()), repo.default_branch, HEADS + ref):
+                        pull.dismiss_approvals()
+                pull.base_oid = str(repo.store.head(base))
             pull.title, pull.base = str(wanted.get("title", pull.title)), base
             pull.body = str(wanted.get("body", pull.body) or "")
             state = str(wanted.get("state", pull.state))
@@ -517,6 +566,10 @@ class Hub:
             if actor.login == pull.author.login and event != "COMMENT":
                 verb = "approve" if event == "APPROVE" else "request changes on"
                 raise Problem(422, "Unprocessable Entity", errors=[{"message": f"Can not {verb} your own pull request"}])
+            if actor.app_id == ACTIONS_APP and event == "APPROVE" and not repo.actions_may_approve:
+                # https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/enabling-features-for-your-repository/managing-github-actions-settings-for-a-repository#preventing-github-actions-from-creating-or-approving-pull-requests
+                said = "GitHub Actions is not permitted to approve pull requests."
+                raise Problem(422, "Unprocessable Entity", errors=[{"message": said}])
             commit = str(wanted.get("commit_id") or pull.head_oid)
             # A verdict on an older head is stale from the start.
             state = states[event] if commit == pull.head_oid or event == "COMMENT" else "DISMISSED"
@@ -585,6 +638,44 @@ class Hub:
             repo.releases[tag] = made
             return made
 
+    def report_check(self, repo: Repository, commit: str, wanted: Json, actor: Actor) -> CheckRun:
+        """Make a check run. https://docs.github.com/en/rest/checks/runs#create-a-check-run .
+
+        Raises:
+            Problem: 403 for a person: only Apps may.
+        """
+        if actor.app_id is None:
+            text = "You must authenticate via a GitHub App."
+            raise forbidden(text)
+        conclusion = wanted.get("conclusion")
+        status = "completed" if conclusion else str(wanted.get("status") or "queued")
+        with repo.lock:
+            made = CheckRun(
+                id=self.number(),
+                name=str(wanted["name"]),
+                commit=commit,
+                app=actor,
+                status=status,
+                conclusion=str(conclusion) if conclusion else None,
+                seconds=self.clock(),
+            )
+            repo.checks[made.id] = made
+            return made
+
+    def _owners(self, repo: Repository, owner: str) -> frozenset[str]:
+        """Return the people behind an entry of CODEOWNERS, as far as GitHub accepts it.
+
+        A person must have write access, and a team must be visible and have it explicitly, even if its members have it. An App
+        is neither.
+        https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+        """
+        organization, slash, team = owner.partition("/")
+        if slash:
+            named = {organization.lower()} == {repo.full_name.split("/", maxsplit=1)[0].lower()}
+            return self.directory.members(owner) if named and repo.teams.get(team) in _TEAM_WRITES else frozenset()
+        person = self.directory.person(owner)
+        return frozenset({owner}) if person and ROLES.index(person.role) >= ROLES.index("write") else frozenset()
+
     def _merge_note(self, repo: Repository, pull: Pull, wanted: Json, actor: Actor) -> Note:
         owner = repo.full_name.split("/", maxsplit=1)[0]
         title = wanted.get("commit_title") or f"Merge pull request #{pull.number} from {owner}/{pull.head}"
@@ -603,8 +694,8 @@ class Hub:
             method=method,
             approvals=pull.reviewers("APPROVED") - pull.reviewers("CHANGES_REQUESTED"),
             last_pusher=repo.pushers.get(pull.head, ""),
-            passed=repo.passed(pull.head_oid),
+            reports=repo.reports(pull.head_oid),
             up_to_date=common == base,
-            owners=rules.code_owners(text, paths, self.directory.members),
+            owners=rules.code_owners(text, paths, lambda owner: self._owners(repo, owner)),
         )
         return rules.merge_violations(list(repo.rulesets.values()), repo.default_branch, merge, actor)

@@ -25,6 +25,14 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 CONSOLE: Final = Actor(login="console", user_id=1, role="admin", owner=True, console=True)
 """What people and providers do outside of the tokens under test."""
 
+ACTIONS_APP: Final = 15368
+"""The App that workflow runs act as. https://api.github.com/apps/github-actions"""
+
+PROVIDER: Final = Actor(login="pulumi", user_id=2, role="admin", owner=True)
+"""The organization owner whose token the program's provider has: rules hold for owners that no bypass list names."""
+
+_ACTIONS: Final = Actor(login="github-actions[bot]", user_id=41_898_282, app_id=ACTIONS_APP)
+
 
 @dataclass(frozen=True, kw_only=True)
 class App:
@@ -121,9 +129,60 @@ class Directory:
                 user_id=self._next_user_id(),
             )
 
-    def members(self, owner: str) -> frozenset[str]:
-        """Logins behind a code owner: a team's members, or the person alone."""
-        return self._teams[owner][1] if owner in self._teams else frozenset({owner})
+    def members(self, team: str) -> frozenset[str]:
+        """Return the people of a team; none if there is no such team."""
+        return self._teams.get(team, (0, frozenset[str]()))[1] & self._users.keys()
+
+    def person(self, login: str) -> Actor | None:
+        """Return a person; None for an App and for a login that is not known."""
+        return self._users.get(login)
+
+    def bot(self, app_id: int) -> Actor:
+        """Return what an App acts as, without any permission.
+
+        Raises:
+            ValueError: there is no such App.
+        """
+        if app_id == ACTIONS_APP:
+            return _ACTIONS
+        if app_id not in self._apps:
+            msg = f"no App has the id {app_id}: {sorted({*self._apps, ACTIONS_APP})} are known. Add it with add_app."
+            raise ValueError(msg)
+        app = self._apps[app_id]
+        return Actor(login=f"{app.slug}[bot]", user_id=app.user_id, app_id=app_id)
+
+    def job_token(self, full_name: str, permissions: Mapping[str, str]) -> str:
+        """Make the token of a workflow's job: of the Actions App, for one repository.
+
+        https://docs.github.com/en/actions/concepts/security/github_token
+
+        Args:
+            full_name: The repository.
+            permissions: What the job may do.
+        """
+        actor = replace(_ACTIONS, permissions=dict(permissions), repositories=frozenset({full_name.lower()}))
+        token = f"ghs_{secrets.token_hex(18)}"
+        with self._lock:
+            self._tokens[token] = _Token(actor=actor, expires=self._clock() + TOKEN_LIFETIME_SECONDS)
+        return token
+
+    def revoke(self, token: str) -> None:
+        """Forget a token: a job's own ends with the job."""
+        with self._lock:
+            self._tokens.pop(token, None)
+
+    def installation(self, full_name: str, assertion: str) -> App:
+        """Return the App of an assertion, if it is installed in a repository.
+
+        https://docs.github.com/en/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app
+
+        Raises:
+            Problem: 401 as `app_of` does; 404 when it is not installed there.
+        """
+        app = self.app_of(assertion)
+        if full_name.lower() not in app.repositories:
+            raise not_found()
+        return app
 
     # Authentication
 

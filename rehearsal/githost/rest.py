@@ -24,6 +24,8 @@ from rehearsal.githost.webhooks import Hook
 _STATES: Final = frozenset({"error", "failure", "pending", "success"})
 _STATUSES: Final = 1000
 _CONTEXT_LENGTH: Final = 255
+# https://docs.github.com/en/rest/checks/runs#create-a-check-run
+_CONCLUSIONS: Final = frozenset({"action_required", "cancelled", "failure", "neutral", "skipped", "success", "timed_out"})
 # Argo CD cuts there: https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/services/github/
 _DESCRIPTION_LENGTH: Final = 140
 _SCHEMES: Final = ("http://", "https://")
@@ -146,7 +148,7 @@ def _repository(ask: Ask) -> Answer:
 @_route("GET", "/branches/<path:branch>", "contents")
 def _branch(ask: Ask, branch: str) -> Answer:
     head = ask.repo.store.head(branch)
-    if head is None:
+    if head is None or not ask.repo.sees(branch):
         text = "Branch not found"
         raise not_found(text)
     found = cast("pygit2.Commit", ask.repo.store.resolve(head))
@@ -165,7 +167,7 @@ def _ref_json(ask: Ask, ref: str, oid: str) -> Json:
 def _ref(ask: Ask, ref: str) -> Answer:
     full = f"refs/{ref}"
     found = ask.repo.store.ref(full)
-    if found is None:
+    if found is None or not ask.repo.sees(full.removeprefix(HEADS)):
         raise not_found()
     return _ref_json(ask, full, found)
 
@@ -240,6 +242,38 @@ def _contents(ask: Ask, path: str = "") -> Answer:
     return _entry(ask, found, path) | {"encoding": "base64", "content": base64.encodebytes(found.data).decode()}
 
 
+def _commit_contents(ask: Ask, path: str, content: bytes | None) -> tuple[str, str]:
+    """Commit one file; the branch and the commit's id. `sha` must be the file's blob where there is one."""
+    body = ask.body()
+    message, branch = ask.text(body, "message"), str(body.get("branch") or ask.repo.default_branch)
+    there = ask.repo.store.resolve(f"{HEADS}{branch}:{path}")
+    if there is None and content is None:
+        raise not_found()
+    if there is not None and body.get("sha") != str(there.id):
+        if not body.get("sha"):
+            raise Problem(422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
+        raise Problem(409, f"{path} does not match {body['sha']}")
+    return branch, ask.hub.put_contents(ask.repo, branch, {path: content}, message, ask.actor)
+
+
+@_route("PUT", "/contents/<path:path>", "contents", "write")
+def _put_contents(ask: Ask, path: str) -> Answer:
+    try:
+        content = base64.b64decode(ask.text(ask.body(), "content"), validate=False)
+    except ValueError as error:
+        raise Problem(422, "content is not valid Base64") from error
+    there = ask.repo.store.resolve(f"{ask.body().get('branch') or ask.repo.default_branch}:{path}")
+    _, made = _commit_contents(ask, path, content)
+    entry = _entry(ask, cast("pygit2.Object", ask.repo.store.resolve(f"{made}:{path}")), path)
+    return json_response({"content": entry, "commit": {"sha": made}}, 200 if there else 201)
+
+
+@_route("DELETE", "/contents/<path:path>", "contents", "write")
+def _delete_contents(ask: Ask, path: str) -> Answer:
+    _, made = _commit_contents(ask, path, None)
+    return {"content": None, "commit": {"sha": made}}
+
+
 @_route("GET", "/compare/<path:basehead>", "contents")
 def _compare(ask: Ask, basehead: str) -> Answer:
     base, dots, head = basehead.partition("...")
@@ -297,6 +331,35 @@ def _set_status(ask: Ask, oid: str) -> Answer:
             state=state, description=description, target_url=target, creator=ask.actor, seconds=ask.hub.clock(), count=count
         )
     return created(views.status(context, kept[context]))
+
+
+@_route("GET", "/commits/<path:ref>/status", "statuses")
+def _combined_status(ask: Ask, ref: str) -> Answer:
+    oid = ask.commit(ref)
+    kept = ask.repo.statuses.get(oid, {})
+    states = {each.state for each in kept.values()}
+    # https://docs.github.com/en/rest/commits/statuses#get-the-combined-status-for-a-specific-reference
+    state = "failure" if states & {"failure", "error"} else "pending" if not states or "pending" in states else "success"
+    return {"sha": oid, "state": state, "statuses": [views.status(name, each) for name, each in kept.items()]}
+
+
+@_route("POST", "/check-runs", "checks", "write")
+def _create_check(ask: Ask) -> Answer:
+    body = ask.body()
+    ask.text(body, "name")
+    oid = ask.text(body, "head_sha")
+    if ask.repo.store.commit_oid(oid) != oid:
+        raise Problem(422, f"No commit found for SHA: {oid}")
+    if body.get("conclusion") not in {None, *_CONCLUSIONS}:
+        raise Problem(422, f"Invalid request. conclusion {body['conclusion']!r} is not a possible value.")
+    return created(views.check_run(ask.hub.report_check(ask.repo, oid, body, ask.actor)))
+
+
+@_route("GET", "/commits/<path:ref>/check-runs", "checks")
+def _check_runs(ask: Ask, ref: str) -> Answer:
+    oid = ask.commit(ref)
+    found = [views.check_run(each) for each in ask.repo.checks.values() if each.commit == oid]
+    return {"total_count": len(found), "check_runs": found}
 
 
 # Pull requests
@@ -422,6 +485,7 @@ SPECIAL: Final = [
     Rule(path, methods=[method], endpoint=Special(name=name, path=path))
     for name, method, path in (
         ("token", "POST", "/app/installations/<int:installation_id>/access_tokens"),
+        ("installation", "GET", "/repos/<owner>/<name>/installation"),
         ("rate_limit", "GET", "/rate_limit"),
         ("graphql", "POST", "/graphql"),
     )

@@ -223,8 +223,8 @@ class Application:
             return None
         token = authorization.password if authorization.type == "basic" else authorization.token
         self.credentials.add(token or "")
-        if rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name == "token":
-            return None  # the token route reads its assertion itself
+        if rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name in {"token", "installation"}:
+            return None  # these routes read their assertion themselves
         return self.hub.directory.actor_of(token or "")
 
     def _carry_out(self, exchange: _Exchange, rule: Rule | None, arguments: dict[str, Any]) -> Response:
@@ -253,6 +253,10 @@ class Application:
             made = self.hub.directory.installation_token(arguments["installation_id"], assertion or "", body)
             self.credentials.add(str(made["token"]))
             return rest.created(made)
+        if special.name == "installation":
+            assertion = request.authorization.token if request.authorization else None
+            app = self.hub.directory.installation(f"{arguments['owner']}/{arguments['name']}", assertion or "")
+            return rest.json_response({"id": app.installation_id, "app_id": app.app_id, "app_slug": app.slug})
         if special.name == "rate_limit":
             login = exchange.login
             return rest.json_response(rest.resources(self.meter.rate(login, "core"), self.meter.rate(login, "graphql")))

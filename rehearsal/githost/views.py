@@ -9,7 +9,7 @@ import pygit2
 
 from rehearsal.githost.identity import iso
 from rehearsal.githost.model import ZERO, Actor, Json, PushEvent
-from rehearsal.githost.records import Pull, Release, Repository, Review, Status
+from rehearsal.githost.records import CheckRun, Pull, Release, Repository, Review, Status
 from rehearsal.githost.webhooks import Hook
 
 
@@ -63,6 +63,18 @@ def status(context: str, found: Status) -> Json:
         "target_url": found.target_url,
         "creator": user(found.creator),
         "created_at": iso(found.seconds),
+    }
+
+
+def check_run(found: CheckRun) -> Json:
+    """A check run."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "head_sha": found.commit,
+        "status": found.status,
+        "conclusion": found.conclusion,
+        "app": {"id": found.app.app_id, "slug": found.app.login.removesuffix("[bot]")},
     }
 
 

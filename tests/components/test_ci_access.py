@@ -44,11 +44,13 @@ def test_the_gitops_repository_s_workflows_see_which_images_there_are_and_nothin
     role = program.one("iam/role:Role", f"access-{track}-images").inputs
     (trust,) = json.loads(role["assumeRolePolicy"])["Statement"]
     names = ("repo:example-org/gitops", "repo:example-org@4202137/gitops@812650447")
-    # verify runs for pull requests; release and pin are started on the default branch.
+    # Of environments that admit the default branch alone: a pull request's own workflow has neither.
     assert trust["Condition"] == {
         "StringEquals": {
             f"{ISSUER}:aud": "sts.amazonaws.com",
-            f"{ISSUER}:sub": [f"{name}:{end}" for end in ("pull_request", "ref:refs/heads/master") for name in names],
+            f"{ISSUER}:sub": [
+                f"{name}:{end}" for end in ("environment:slipway-verify", "environment:slipway-promoter") for name in names
+            ],
         }
     }
     (statement_,) = json.loads(program.one("iam/rolePolicy:RolePolicy", f"access-{track}-images").inputs["policy"])["Statement"]

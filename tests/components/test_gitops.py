@@ -1,6 +1,7 @@
 """components/gitops.py: one stack owns the repository, fills it once, and rules it."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,7 +13,8 @@ import pytest
 from components import gitops
 from components.platform import Platform
 from components.service import Service, ServiceArgs
-from rehearsal.program import Program, ProgramError, evaluate
+from components.settings import Settings, parse
+from rehearsal.program import Program, ProgramError, evaluate, stack_config
 from tests.components.test_settings import changed, stack_value
 from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, World, world
 from tests.rehearsal.githost_kit import ruleset as rest_ruleset
@@ -65,10 +67,14 @@ def passing(program: Program) -> Mapping[str, Any]:
     }
 
 
+def approvals(program: Program) -> Mapping[str, int]:
+    return {branch: each["pullRequest"]["requiredApprovingReviewCount"] for branch, each in of_branches(program).items()}
+
+
 def test_every_environment_branch_takes_reviewed_pull_requests_only(programs: Mapping[str, Program]) -> None:
-    found = of_branches(programs["prd"])
-    assert sorted(found) == ["dev", "master", "stg"]
-    assert [each["pullRequest"]["requiredApprovingReviewCount"] for each in found.values()] == [1, 1, 1]
+    """A release's author is a bot, so the person who starts it could be its one reviewer."""
+    assert approvals(programs["prd"]) == {"dev": 1, "stg": 1, "master": 2}
+    assert all(each["pullRequest"]["requireCodeOwnerReview"] for each in of_branches(programs["prd"]).values())
     assert {inputs["enforcement"] for inputs in rulesets(programs["prd"]).values()} == {"active"}
 
 
@@ -184,11 +190,18 @@ def test_a_release_s_tag_is_made_once_and_stays_where_it_is(programs: Mapping[st
         assert (push("HEAD:refs/tags/other"), push(":refs/tags/other")) == ("", "")
 
 
-def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_people_afterwards(
-    programs: Mapping[str, Program],
-) -> None:
-    prd = programs["prd"]
-    files = prd.of("RepositoryFile")
+@pytest.fixture(scope="module")
+def first() -> Program:
+    """The stack prd while its repository is being made: it has no id yet."""
+    return evaluate("prd", config=new())
+
+
+def new() -> Mapping[str, object]:
+    return changed("slipway:gitops", "id", None, "prd")
+
+
+def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_people_afterwards(first: Program) -> None:
+    files = first.of("RepositoryFile")
     assert any(each.inputs["file"].startswith(".github/workflows/") for each in files)
     urns = [each.urn for each in files]
     for before, after in pairwise(files):
@@ -196,19 +209,58 @@ def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_pe
     for each in files:
         assert "content" in each.ignore_changes
         assert each.retain_on_delete
-    for branch in prd.of("github:index/branch:Branch"):
+    for branch in first.of("github:index/branch:Branch"):
         assert urns[-1] in branch.dependencies
-    branches = {each.urn for each in prd.of("github:index/branch:Branch")}
-    for ruleset in prd.of("RepositoryRuleset"):
+    branches = {each.urn for each in first.of("github:index/branch:Branch")}
+    for ruleset in first.of("RepositoryRuleset"):
         assert branches <= set(ruleset.dependencies)
+
+
+def test_a_repository_that_is_there_gets_no_file_not_even_one_that_a_later_version_adds(
+    programs: Mapping[str, Program], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert programs["prd"].of("RepositoryFile") == []
+    later = tmp_path / "scaffold"
+    shutil.copytree(gitops.SCAFFOLD, later, ignore=shutil.ignore_patterns("__pycache__"))
+    (later / "LATER.md").write_text("Of a later version.\n", encoding="utf-8")
+    monkeypatch.setattr(gitops, "SCAFFOLD", later)
+    assert evaluate("prd").of("RepositoryFile") == []
+    # While it is being made, it is one of the first files.
+    assert "LATER.md" in first_files(evaluate("prd", config=new()))
+
+
+def test_the_default_branch_is_there_under_its_name_before_files_come(first: Program) -> None:
+    default = first.one("BranchDefault").inputs
+    assert (default["branch"], default["rename"], default["waitForRename"]) == ("master", True, True)
+
+
+def test_a_key_is_of_an_environment_that_admits_the_default_branch_alone(programs: Mapping[str, Program]) -> None:
+    prd = programs["prd"]
+    found = {each.inputs["environment"]: each.inputs for each in prd.of("RepositoryEnvironment")}
+    assert sorted(found) == ["slipway-promoter", "slipway-verify"]
+    for each in found.values():
+        assert each["deploymentBranchPolicy"] == {"protectedBranches": False, "customBranchPolicies": True}
+        assert each["canAdminsBypass"] is False
+    policies = [each.inputs for each in prd.of("RepositoryEnvironmentDeploymentPolicy")]
+    assert sorted((each["environment"], each["branchPattern"]) for each in policies) == [
+        ("slipway-promoter", "master"),
+        ("slipway-verify", "master"),
+    ]
+
+
+def test_a_run_s_own_token_approves_nothing_and_writes_only_where_its_workflow_says_so(programs: Mapping[str, Program]) -> None:
+    inputs = programs["prd"].one("WorkflowRepositoryPermissions").inputs
+    assert (inputs["defaultWorkflowPermissions"], inputs["canApprovePullRequestReviews"]) == ("read", False)
 
 
 def first_files(program: Program) -> Mapping[str, str]:
     return {each.inputs["file"]: each.inputs["content"] for each in program.of("RepositoryFile")}
 
 
-def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_it(programs: Mapping[str, Program]) -> None:
-    told = json.loads(first_files(programs["prd"])[".github/slipway/platform.json"])
+def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_it(
+    programs: Mapping[str, Program], first: Program
+) -> None:
+    told = json.loads(first_files(first)[".github/slipway/platform.json"])
     assert told == {
         "environments": {
             name: {"branch": branch, "kubernetes": ["1.34"]}
@@ -236,18 +288,21 @@ def test_the_repository_s_workflows_are_told_the_platform_as_the_settings_have_i
     assert sorted(told["forbidden"]) == sorted(refused)
 
 
-def test_the_scaffold_s_own_platform_is_the_example_s(programs: Mapping[str, Program]) -> None:
+def test_the_scaffold_s_own_platform_is_the_example_s(first: Program) -> None:
     """What the scripts are tested with is what the example's settings make of it."""
     own = json.loads((gitops.SCAFFOLD / gitops.PLATFORM_FILE).read_text(encoding="utf-8"))
-    assert own == json.loads(first_files(programs["prd"])[gitops.PLATFORM_FILE])
+    assert own == json.loads(first_files(first)[gitops.PLATFORM_FILE])
 
 
 def test_owners_and_branches_in_the_first_files_are_those_of_the_settings() -> None:
     tracks = changed("slipway:tracks", "develop.gitopsBranch", "trunk", "prd")
     environments = changed("slipway:environments", "dev.gitopsBranch", "trunk", "prd")
-    program = evaluate("prd", config={**tracks, **environments, **changed("slipway:gitops", "team", "sre", "prd")})
+    repository = stack_value("slipway:gitops", "prd") | {"team": "sre", "id": None}
+    program = evaluate("prd", config={**tracks, **environments, "slipway:gitops": repository})
     files = first_files(program)
-    assert "/.github/ @example-org/sre" in files[".github/CODEOWNERS"]
+    owners_ = [line for line in files[".github/CODEOWNERS"].splitlines() if not line.startswith("#")]
+    assert owners_ == ["* @example-org/sre", "/.github/ @example-org/sre"]
+    assert "branches: [trunk, master]" in files[".github/workflows/moved.yml"]
     assert "branches: [trunk]" in files[".github/workflows/promote.yml"]
     assert "branches: [master]" in files[".github/workflows/released.yml"]
     assert program.one("TeamRepository").inputs["teamId"] == "sre"
@@ -255,43 +310,66 @@ def test_owners_and_branches_in_the_first_files_are_those_of_the_settings() -> N
 
 def test_a_release_is_noted_on_the_branches_that_releases_lead_to_and_on_no_other() -> None:
     environments = changed("slipway:environments", "prd.gitopsBranch", "live", "prd")
-    released = first_files(evaluate("prd", config=environments))[".github/workflows/released.yml"]
+    released = first_files(evaluate("prd", config={**environments, **new()}))[".github/workflows/released.yml"]
     assert "branches: [live]" in released
 
 
-def two_environments() -> Mapping[str, object]:
-    """The stack prd of a platform with dev and prd alone: prd tries its own images, and nothing is released."""
-    tracks = stack_value("slipway:tracks", "prd")
-    tracks["release"] |= {"host": "prd", "gitopsBranch": "master", "environments": ["prd"]}
-    return {
-        **changed("slipway:environments", "stg", None, "prd"),
-        "slipway:tracks": tracks,
-        "slipway:builds": {"connectionArn": "arn:aws:codeconnections:eu-central-1:333333333333:connection/" + "0" * 36},
+TOOLING = {
+    "account": "444444444444",
+    "region": "eu-central-1",
+    "zone": "tools.example.com",
+    "gitopsBranch": "tools",
+    "cidr": "10.40.0.0/16",
+}
+
+
+def two_environments() -> Settings:
+    """The settings of a platform with dev and prd alone: prd tries its own images, and nothing is released.
+
+    A tooling stack owns the repository, for both branches have a writer.
+    """
+    given = {
+        key.removeprefix("slipway:"): json.loads(value) for key, value in stack_config("prd").items() if key[:7] == "slipway"
     }
+    del given["environments"]["stg"]
+    given["environments"]["tools"] = TOOLING
+    given["tracks"]["release"] |= {"host": "prd", "gitopsBranch": "master", "environments": ["prd"]}
+    given["gitops"] |= {"owner": "tools"}
+    for key in ("network", "clusters"):
+        given.pop(key, None)
+    return parse(given, stack="tools")
 
 
 def test_a_workflow_that_no_branch_would_start_is_left_out_since_github_takes_no_empty_list(tmp_path: Path) -> None:
-    program = evaluate("prd", config=two_environments())
-    files = first_files(program)
+    settings = two_environments()
+    files = gitops.repository_files(settings, {})
     workflows = sorted(path.removeprefix(".github/workflows/") for path in files if path.startswith(".github/workflows/"))
-    assert workflows == ["pin.yml", "promote.yml", "verify.yml"]
+    assert workflows == ["moved.yml", "pin.yml", "promote.yml", "verify.yml"]
     assert "branches: [dev]" in files[".github/workflows/promote.yml"]
-    assert passing(program)["slipway master"] == [(1100002, "always")]
+    assert "branches: [dev]" in files[".github/workflows/moved.yml"]
+    assert gitops.passing_by_branch(settings)["master"] == [1100002]
+    assert gitops.reviewers_by_branch(settings, "tools") == {"dev": 1, "master": 1, "tools": 2}
     told = platform_of(files[".github/slipway/platform.json"], tmp_path)
     assert ([str(step) for step in told.promotions], told.releases) == (["dev → prd"], ())
 
 
-def test_a_tooling_stack_is_no_environment_of_the_gitops_repository(programs: Mapping[str, Program], tmp_path: Path) -> None:
-    tooling = {
-        "account": "444444444444",
-        "region": "eu-central-1",
-        "zone": "tools.example.com",
-        "gitopsBranch": "master",
-        "cidr": "10.40.0.0/16",
-    }
-    program = evaluate("prd", config=changed("slipway:environments", "tools", tooling, "prd"))
+@pytest.mark.parametrize(("owner", "track"), [("dev", "develop"), ("stg", "release")])
+def test_no_writer_commits_to_the_default_branch_whose_scripts_hold_the_promoter_s_key(owner: str, track: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        evaluate("prd", config=changed("slipway:gitops", "owner", owner, "prd"))
+    assert (
+        f"slipway:gitops.owner is '{owner}', whose branch '{owner}' is written by the track {track}. The owner's branch is the "
+        "GitOps repository's default branch: its workflows and scripts hold the promoter's key, so no track may commit there. "
+        "Name a stack whose branch no track writes, such as prd, or a tooling stack with a branch of its own."
+    ) in str(caught.value)
+    assert caught.value.registered == ()
+
+
+def test_a_tooling_stack_is_no_environment_of_the_gitops_repository(first: Program, tmp_path: Path) -> None:
+    environments = changed("slipway:environments", "tools", {**TOOLING, "gitopsBranch": "master"}, "prd")
+    program = evaluate("prd", config={**environments, **new()})
     files = first_files(program)
-    assert files == first_files(programs["prd"])
+    assert files == first_files(first)
     assert list(platform_of(files[".github/slipway/platform.json"], tmp_path).environments) == ["dev", "stg", "prd"]
     assert sorted(of_branches(program)) == ["dev", "master", "stg"]
 
@@ -301,13 +379,13 @@ def test_an_application_s_repository_of_another_name_is_told_to_the_workflows() 
         Service("storefront", ServiceArgs(platform=platform, repository="shop-web", port=8080))
         Service("invoices", ServiceArgs(platform=platform, repository="invoices"))
 
-    told = json.loads(first_files(evaluate("prd", catalogue=services))[".github/slipway/platform.json"])
+    told = json.loads(first_files(evaluate("prd", catalogue=services, config=new()))[".github/slipway/platform.json"])
     assert told["applications"]["repositories"] == {"storefront": "shop-web"}
 
 
-def test_each_branch_asks_for_a_check_of_its_own_from_github_s_workflows_alone(programs: Mapping[str, Program]) -> None:
+def test_each_branch_asks_for_a_status_of_its_own_from_the_promoter_app_alone(programs: Mapping[str, Program]) -> None:
     for branch, rules in of_branches(programs["prd"]).items():
-        assert rules["requiredStatusChecks"]["requiredChecks"] == [{"context": f"verify {branch}", "integrationId": 15368}]
+        assert rules["requiredStatusChecks"]["requiredChecks"] == [{"context": f"verify {branch}", "integrationId": 1100003}]
 
 
 def test_the_promoter_app_is_known_by_its_id_and_no_key_is_declared(programs: Mapping[str, Program]) -> None:

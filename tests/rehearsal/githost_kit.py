@@ -17,6 +17,7 @@ import urllib3
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from rehearsal.actions import Actions
 from rehearsal.githost import GitHost, Limits
 
 REPOSITORY: Final = "example-org/gitops"
@@ -127,6 +128,36 @@ class World:
         assert answer.status == 201, answer
         return answer.body["token"]
 
+    def act(self, app: int, method: str, path: str, body: object = None, **permissions: str) -> Answer:
+        """Send one request about the GitOps repository with an App's key; `permissions` narrow its token."""
+        token = self.app_token(app, {"permissions": permissions} if permissions else None)
+        return self.repo(method, path, token, body)
+
+    def write(self, token: str, branch: str, path: str, text: str) -> Answer:
+        """Write one file onto a branch through the contents API, as a person or App does; its rules judge it."""
+        there = self.repo("GET", f"/contents/{path}?ref={branch}", token)
+        body = {"message": f"Change {path}", "content": base64.b64encode(text.encode()).decode(), "branch": branch}
+        return self.repo("PUT", f"/contents/{path}", token, body | ({"sha": there.body["sha"]} if there.status == 200 else {}))
+
+    def branch(self, token: str, name: str, source: str) -> Answer:
+        """Make a branch at the tip of another."""
+        return self.repo("POST", "/git/refs", token, {"ref": f"refs/heads/{name}", "sha": self.host.head(REPOSITORY, source)})
+
+    def propose(self, token: str, head: str = "stg", base: str = "master") -> int:
+        """Open a pull request; its number."""
+        answer = self.repo("POST", "/pulls", token, {"title": f"{head} into {base}", "head": head, "base": base})
+        assert answer.status == 201, answer
+        return int(answer.body["number"])
+
+    def approve(self, token: str, number: int) -> Answer:
+        """Approve a pull request."""
+        return self.repo("POST", f"/pulls/{number}/reviews", token, {"event": "APPROVE"})
+
+    def merge(self, token: str, number: int) -> str:
+        """Merge a pull request; "merged", or why GitHub refuses."""
+        answer = self.repo("PUT", f"/pulls/{number}/merge", token, {})
+        return "merged" if answer.status == 200 else str(answer.body["message"])
+
     def clone_url(self, token: str, user: str = "x-access-token") -> str:
         """An address with credentials."""
         return f"{self.host.url.replace('http://', f'http://{user}:{token}@')}/{REPOSITORY}.git"
@@ -165,6 +196,43 @@ class World:
         assert self.git("add", "-A", cwd=copy).returncode == 0
         done = self.git("commit", "-q", "-m", f"Change {path}", cwd=copy)
         assert done.returncode == 0, done.stdout
+
+
+def hostile(  # noqa: PLR0913 — the parts of a workflow
+    run: str,
+    *,
+    on: object = "push",
+    name: str = "hostile",
+    job: str = "attack",
+    permissions: object = "write-all",
+    environment: str = "",
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Return the workflow file of an attacker who may push: one job that runs a script.
+
+    Args:
+        run: The script. `github.token` is in TOKEN.
+        on: What starts it.
+        name: Name of the workflow, which `workflow_run` goes by.
+        job: Name of the job, which its check run has.
+        permissions: What its token asks for.
+        environment: The environment that it asks for.
+        env: More variables, such as `{"KEY": "${{ secrets.KEY }}"}`.
+    """
+    body = {
+        "name": job,
+        "runs-on": "ubuntu-24.04",
+        "permissions": permissions,
+        **({"environment": environment} if environment else {}),
+        "steps": [{"env": {"TOKEN": "${{ github.token }}", **(env or {})}, "run": run}],
+    }
+    # JSON is YAML.
+    return json.dumps({"name": name, "on": on, "jobs": {"attack": body}})
+
+
+def runner(it: World) -> Actions:
+    """Return what runs the workflows of the GitOps repository."""
+    return Actions(host=it.host, repository=REPOSITORY)
 
 
 def ruleset(name: str, branch: str, *rules: Mapping[str, object], apps: Sequence[int] = ()) -> dict[str, object]:

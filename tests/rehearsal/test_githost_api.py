@@ -405,6 +405,7 @@ def test_a_code_owner_must_agree_to_what_they_own(it: World) -> None:
     it.host.add_ruleset(REPOSITORY, ruleset("own", "master", rule))
     tokens = {name: it.host.add_user(name) for name in ("alice", "bob", "olga")}
     it.host.add_team("example-org/platform", ["olga"])
+    it.host.set_team_permission(REPOSITORY, "platform", "push")
     it.host.create_branch(REPOSITORY, "topic", source="master")
     it.host.put_file(REPOSITORY, "topic", ".github/workflows/x.yml", b"", "Change a workflow")
     number = _open(it, tokens["alice"], "topic")

@@ -311,7 +311,7 @@ def shop(folder: Path, services: Sequence[str] = ("cart", "pay")) -> Generator[S
         for app, name in ((DEV_APP, "writer-dev"), (STG_APP, "writer-stg"), (PROMOTER_APP, "promoter")):
             permissions = {"contents": "write"}
             if app == PROMOTER_APP:
-                permissions |= {"pull_requests": "write", "statuses": "read"}
+                permissions |= {"pull_requests": "write", "statuses": "write"}
             host.add_app(
                 app,
                 name,

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway import layout, main
+from slipway import layout, main, owners
 from slipway.changes import literal
 from slipway.layout import Image, SlipwayError
 from slipway.render import BODY_LENGTH, body
@@ -222,14 +222,15 @@ def test_no_words_of_others_end_the_code_that_they_stand_in(text: str) -> None:
 # Scripts
 
 
-# What requirements.txt brings, and the module that needs it: loaded where it is needed, so that `promote` runs without.
+# What requirements.txt brings, and the module that needs it: loaded where it is needed, not by `released` and `report`.
 BEYOND_PYTHON: Final = {
+    "kustomizations.py": {"yaml"},
     "manifests.py": {"jsonschema", "kubernetes_validate", "yaml"},
     "registry.py": {"boto3", "botocore"},
 }
 
 
-def test_the_scripts_need_nothing_but_python_and_two_of_them_what_is_locked() -> None:
+def test_the_scripts_need_nothing_but_python_and_three_of_them_what_is_locked() -> None:
     for script in SCRIPTS:
         for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -261,7 +262,7 @@ def test_no_environment_or_branch_is_named_in_the_scripts() -> None:
 
 def test_there_are_few_files_for_each_is_a_commit() -> None:
     files = [path for path in SCAFFOLD.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert len(files) <= 25
+    assert len(files) <= 28
 
 
 # Workflows
@@ -274,40 +275,100 @@ def test_actions_are_pinned_by_commit_with_their_version_beside_it() -> None:
         assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
+DEFAULT: Final = "${{ github.event.repository.default_branch }}"
+PROMOTER, VERIFY = "slipway-promoter", "slipway-verify"
+
+
+def jobs() -> Mapping[str, Any]:
+    """Every job by workflow and name."""
+    return {f"{path.stem} {name}": job for path in WORKFLOWS for name, job in workflow(path)["jobs"].items()}
+
+
+def texts(value: object) -> str:
+    return yaml.safe_dump(value)
+
+
 def test_workflows_start_where_the_platform_says() -> None:
     found = {path.stem: workflow(path)["on"] for path in WORKFLOWS}
-    assert sorted(found) == ["pin", "promote", "release", "released", "verify"]
-    assert found["promote"]["push"]["branches"] == [step.source.branch for step in layout.load(PLATFORM).promotions]
-    assert found["released"]["push"]["branches"] == [step.target.branch for step in layout.load(PLATFORM).releases]
+    assert sorted(found) == ["moved", "pin", "promote", "release", "released", "verify"]
+    platform = layout.load(PLATFORM)
+    sources, targets = [step.source.branch for step in platform.promotions], [step.target.branch for step in platform.releases]
+    assert found["moved"] == {"push": {"branches": [*sources, *targets]}}
+    after = {"workflows": ["moved"], "types": ["completed"]}
+    assert found["promote"]["workflow_run"] == {**after, "branches": sources}
+    assert found["released"] == {"workflow_run": {**after, "branches": targets}}
     assert list(found["release"]) == list(found["pin"]) == ["workflow_dispatch"]
     # A pull request whose base is changed is another one: it must be judged anew.
-    assert "edited" in found["verify"]["pull_request"]["types"]
+    assert "edited" in found["verify"]["pull_request_target"]["types"]
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_holds_few_permissions_and_does_nothing_but_call_the_scripts(path: Path) -> None:
-    found = workflow(path)
+def test_what_holds_a_secret_a_token_or_an_identity_runs_what_the_default_branch_has() -> None:
+    for path in WORKFLOWS:
+        if path.stem == "moved":
+            # The one that runs as a pushed branch has it: it holds nothing and takes nothing.
+            assert "permissions: {}" in texts(workflow(path)["jobs"])
+            assert not re.search(r"uses|secrets|environment|\$\{\{", texts(workflow(path)["jobs"]))
+        else:
+            # Each of these events runs the default branch's file, or is started by hand on a ref that the environment refuses.
+            assert set(workflow(path)["on"]) <= {"workflow_dispatch", "workflow_run", "pull_request_target"}, path.stem
+    for name, job in jobs().items():
+        for step in job["steps"]:
+            if "actions/checkout@" in step.get("uses", ""):
+                assert step["with"]["ref"] == DEFAULT, name
+                assert step["with"]["persist-credentials"] is False, name
+
+
+def test_a_job_with_a_secret_is_of_the_environment_that_holds_it() -> None:
+    for name, job in jobs().items():
+        wanted = {"verify judge": VERIFY, "moved moved": None}.get(name, PROMOTER)
+        assert job.get("environment") == wanted, name
+        assert ("secrets." in texts(job)) <= (wanted == PROMOTER), name
+
+
+EXPECTED: Final = {
+    "moved moved": {},
+    "promote promote": {"contents": "read"},
+    "release release": {"contents": "read", "id-token": "write"},
+    "released released": {"contents": "write", "pull-requests": "read"},
+    "pin pin": {"contents": "read", "id-token": "write"},
+    "verify judge": {"contents": "read", "id-token": "write"},
+    "verify report": {"contents": "read"},
+}
+RENDERING: Final = frozenset({"promote promote", "release release", "pin pin", "verify judge"})
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_job_holds_few_permissions_and_does_nothing_but_call_the_scripts(name: str) -> None:
+    path = next(path for path in WORKFLOWS if path.stem == name.split(maxsplit=1)[0])
+    found, job = workflow(path), jobs()[name]
+    assert set(EXPECTED) == set(jobs())
     assert found["permissions"] == {}
     assert found["concurrency"]["group"]
-    (job,) = found["jobs"].values()
-    reading = {"contents": "read"}
-    looking = {**reading, "id-token": "write"}  # as whom images are looked up
-    expected = {"promote": reading, "released": {"contents": "write", "pull-requests": "read"}}.get(path.stem, looking)
-    assert job["permissions"] == expected
+    assert job["permissions"] == EXPECTED[name]
     *before, run = [step["run"] for step in job["steps"] if "run" in step]
     assert not any("${{" in each for each in (*before, run))
-    # Whoever looks images up needs more than Python: by hash, and no code of a package's runs at its installation.
+    # What renders needs more than Python: by hash, and no code of a package's runs at its installation.
     assert [("--require-hashes" in each, "--only-binary :all:" in each) for each in before] == (
-        [(True, True)] if expected == looking else []
+        [(True, True)] if name in RENDERING else []
     )
+    if name == "moved moved":
+        return
     words = shlex.split(run.replace("\\\n", " "))
     assert words[:2] == ["$RUNNER_TEMP/tools/bin/python" if before else "python3", ".github/slipway/main.py"]
     # With --help the parser accepts the command; unknown options it would refuse before.
     options = [word.split("=")[0] for word in words[3:]]
+    command = "pin" if words[2] == "$ACTION" else words[2]
     known = subprocess.run(  # noqa: S603 — our own file
-        [sys.executable, main.__file__, path.stem, "--help"], capture_output=True, text=True, check=True
+        [sys.executable, main.__file__, command, "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert set(options) <= set(re.findall(r"--[a-z-]+", known))
+
+
+def test_the_verdict_is_told_by_the_app_whose_key_no_pushed_workflow_reads() -> None:
+    report = workflow(SCAFFOLD / ".github" / "workflows" / "verify.yml")["jobs"]["report"]
+    assert (report["needs"], report["if"]) == ("judge", "always()")
+    (asked,) = [step["with"] for step in report["steps"] if "create-github-app-token@" in step.get("uses", "")]
+    assert {key: level for key, level in asked.items() if key.startswith("permission-")} == {"permission-statuses": "write"}
 
 
 def test_zizmor_finds_nothing() -> None:
@@ -320,7 +381,27 @@ def test_zizmor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_workflow_and_script_has_an_owner() -> None:
-    lines = (SCAFFOLD / ".github" / "CODEOWNERS").read_text(encoding="utf-8").splitlines()
-    (rule,) = [line for line in lines if line and not line.startswith("#")]
-    assert rule.split()[0] == "/.github/"
+def test_every_path_has_an_owner() -> None:
+    assert owners.faults((SCAFFOLD / ".github" / "CODEOWNERS").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "is gone"),
+        ("", "has no line for *"),
+        ("/.github/ @a/b\n", "has no line for *"),
+        ("* @a/b\n/apps/cart/\n", "line 2: /apps/cart/ would have no owner"),
+        ("* @a/b\n/.github/ # @a/b\n", "line 2: /.github/ would have no owner"),
+        ("* @promoter[bot]\n", "line 1: '@promoter[bot]' is no owner"),
+        ("* @a/b\n/apps/ @a/b cart-team\n", "line 2: 'cart-team' is no owner"),
+        ("* @a/b\n!/apps/ @a/b\n", "line 2: GitHub cannot read the pattern '!/apps/'"),
+        ("* @a/b\n/apps/[ab]/ @a/b\n", "line 2: GitHub cannot read the pattern"),
+        ("* @a/b\n" + "#" * 3_000_000, "GitHub reads none of a file of 3 MB"),
+        ("* @a/b someone@example.com # why\n\n/apps/cart/ @alice\n", ""),
+    ],
+)
+def test_no_path_is_left_without_people(text: str | None, said: str) -> None:
+    found = "\n".join(owners.faults(text))
+    assert said in found
+    assert bool(said) == bool(found)

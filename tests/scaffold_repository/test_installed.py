@@ -12,7 +12,7 @@ from tests.scaffold_repository.kit import SCAFFOLD, shop
 
 def test_verify_runs_with_what_its_own_workflow_installs(tmp_path: Path) -> None:
     workflow = yaml.safe_load((SCAFFOLD / ".github" / "workflows" / "verify.yml").read_text(encoding="utf-8"))
-    install, verify = (step["run"] for step in workflow["jobs"]["verify"]["steps"] if "run" in step)
+    install, verify = (step["run"] for step in workflow["jobs"]["judge"]["steps"] if "run" in step)
     with shop(tmp_path) as it:
         it.change(
             "topic", {"apps/cart/base/kustomization.yaml": "resources: [deployment.yaml]\ncomponents: [image]\n"}, base="dev"

@@ -136,21 +136,26 @@ def test_a_container_of_others_may_stand_beside(it: Shop, image: str) -> None:
     ],
 )
 def test_a_custom_resource_is_held_against_its_definition(it: Shop, spec: Mapping[str, object], said: str) -> None:
-    it.platform(lambda _: None)
-    (it.settings / manifests.CRDS).mkdir()
-    (it.settings / manifests.CRDS / "widgets.yaml").write_text(yaml.safe_dump(DEFINITION), encoding="utf-8")
+    # On the branch that the pull request goes to, and on no other.
+    it.change("dev", {f"{manifests.CRDS}/widgets.yaml": yaml.safe_dump(DEFINITION)})
     it.change("topic", with_object(apiVersion="example.com/v1", kind="Widget", spec=spec), base="dev")
     done = it.verify("dev", "topic")
     assert (done.code, said in done.err) == (bool(said), True), done
 
 
-def test_a_file_that_is_no_definition_is_named(tmp_path: Path) -> None:
-    (tmp_path / "odd.yaml").write_text("kind: Other\n", encoding="utf-8")
+def test_a_definition_that_the_pull_request_brings_itself_does_not_count(it: Shop) -> None:
+    definition = {f"{manifests.CRDS}/widgets.yaml": yaml.safe_dump(DEFINITION)}
+    it.change("topic", {**with_object(apiVersion="example.com/v1", kind="Widget", spec={"size": 3}), **definition}, base="dev")
+    done = it.verify("dev", "topic")
+    assert (done.code, "neither Kubernetes 1.34's nor in .github/slipway/crds" in done.err) == (1, True), done
+
+
+def test_a_file_that_is_no_definition_is_named() -> None:
+    odd = f"{manifests.CRDS}/odd.yaml"
     with pytest.raises(SlipwayError, match=r"crds/odd\.yaml is no CustomResourceDefinition \(KeyError\('spec'\)\)"):
-        manifests.Definitions.read(tmp_path)
-    (tmp_path / "odd.yaml").write_text("a: [", encoding="utf-8")
+        manifests.Definitions.read({odd: "kind: Other\n"})
     with pytest.raises(SlipwayError, match=r"crds/odd\.yaml is no CustomResourceDefinition"):
-        manifests.Definitions.read(tmp_path)
+        manifests.Definitions.read({odd: "a: ["})
 
 
 def test_each_version_of_an_environment_s_clusters_counts_and_one_that_nobody_knows_is_named(it: Shop) -> None:

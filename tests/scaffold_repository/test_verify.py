@@ -58,13 +58,14 @@ def test_on_github_a_finding_is_an_annotation_at_its_file_and_nothing_passes_for
 def test_no_token_is_within_reach_of_what_is_rendered(it: Shop, tmp_path: Path) -> None:
     fake = tmp_path / "bin"
     fake.mkdir()
-    (fake / "kubectl").write_text("#!/bin/sh\nenv >&2\nexit 1\n", encoding="utf-8")
+    (fake / "kubectl").write_text("#!/bin/sh\n/usr/bin/env >&2\nexit 1\n", encoding="utf-8")
     (fake / "kubectl").chmod(0o700)
     it.change("topic", {DEPLOYMENT: "{}"}, base="dev")
     path = f"{fake}:{it.environment()['PATH']}"
     done = it.run("verify", "--base=dev", f"--head={it.host.head(REPOSITORY, 'topic')}", PATH=path)
-    assert "PATH=" in done.err
+    assert "HTTPS_PROXY=http://127.0.0.1:9" in done.err
     assert "TOKEN" not in done.err
+    assert str(fake) not in done.err
 
 
 @pytest.mark.parametrize("path", [BASE_IMAGE, DEV_IMAGE])

@@ -1,1 +1,1 @@
-"""Each row of docs/security.md, attacked."""
+"""Attacks: each claim of docs/security.md is tried with what its holder has."""

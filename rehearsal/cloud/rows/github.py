@@ -1,4 +1,7 @@
-"""What the program declares at GitHub, made at the rehearsal's Git host."""
+"""What the program declares at GitHub, made at the rehearsal's Git host.
+
+The provider acts as an organization owner, whom the branches' rules hold unless a bypass list names owners.
+"""
 
 import dataclasses
 import functools
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from rehearsal.cloud.row import Ask, Inputs, RealiseError, Row, Rows
 from rehearsal.cloud.rows.parts import ours, told
+from rehearsal.githost.identity import PROVIDER
 from rehearsal.githost.model import Problem
 from rehearsal.program import Created
 
@@ -17,7 +21,8 @@ if TYPE_CHECKING:
 _KEPT: Final = "the Git host keeps it; what it stands for is not played"
 # GitHub's own default, which an organization may have changed: the program must not count on it.
 _FIRST_BRANCH: Final = "main"
-_CONSOLE: Final = "pulumi"
+# A renaming that is not waited for is not seen by the next request.
+_UNSEEN_READS: Final = 2
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -144,16 +149,31 @@ def _delete_repository(ask: Ask, id_: str) -> None:
 def _default_branch(ask: Ask) -> Created:
     name, branch = _full_name(ask), ask.inputs.needed("branch")
     repo = _repo(ask, ask.inputs.needed("repository"))
-    if ask.inputs.flag("rename") and repo is not None:
-        ask.github.rename_branch(name, repo.default_branch, branch)
-    ask.github.set_default_branch(name, branch)
+    rename, wait = ask.inputs.flag("rename"), ask.inputs.flag("waitForRename")
+    if rename and repo is not None and repo.default_branch != branch:
+        ask.github.rename_branch(name, repo.default_branch, branch, unseen_reads=_UNSEEN_READS)
+        while wait and not ask.github.sees_branch(name, branch):
+            pass
+    else:
+        ask.github.set_default_branch(name, branch)
     return ask.done(ask.inputs.needed("repository"))
+
+
+def _seen(ask: Ask, branch: str) -> None:
+    """Look a branch up as the provider does before it writes there.
+
+    Raises:
+        RealiseError: it is not found.
+    """
+    if not ask.github.sees_branch(_full_name(ask), branch):
+        msg = f"branch {branch} not found in repository {_full_name(ask)}. After a renaming, declare waitForRename"
+        raise RealiseError(msg)
 
 
 @_refused
 def _read_default_branch(ask: Ask, id_: str) -> Mapping[str, Any] | None:
     repo = _repo(ask, id_)
-    # `rename` says how it came to be. There is one from the first commit on.
+    # `rename` and `waitForRename` say how it came to be. There is one from the first commit on.
     if repo is None or repo.store.head(repo.default_branch) is None:
         return None
     return {"repository": id_, "branch": repo.default_branch}
@@ -173,7 +193,8 @@ def _branch(ask: Ask) -> Created:
     if ask.github.head(_full_name(ask), branch) is not None:
         msg = f"{branch}: Reference already exists"
         raise RealiseError(msg)
-    ask.github.create_branch(_full_name(ask), branch, source=source)
+    _seen(ask, source)
+    ask.github.create_branch(_full_name(ask), branch, source=source, actor=PROVIDER)
     return ask.done(f"{inputs.needed('repository')}:{branch}", ref=f"refs/heads/{branch}")
 
 
@@ -192,7 +213,7 @@ def _delete_branch(ask: Ask, id_: str) -> None:
     name, _, branch = id_.partition(":")
     repo = _repo(ask, name)
     if repo is not None and repo.store.head(branch) is not None:
-        ask.github.delete_branch(repo.full_name, branch)
+        ask.github.delete_branch(repo.full_name, branch, actor=PROVIDER)
 
 
 # Files
@@ -210,15 +231,10 @@ def _file(ask: Ask) -> Created:
 
 def _put_file(ask: Ask) -> Created:
     inputs = ask.inputs
-    path = inputs.needed("file")
-    commit = ask.github.put_file(
-        _full_name(ask),
-        inputs.needed("branch"),
-        path,
-        inputs.needed("content").encode(),
-        inputs.needed("commitMessage"),
-        author=_CONSOLE,
-    )
+    path, branch = inputs.needed("file"), inputs.needed("branch")
+    _seen(ask, branch)
+    content = inputs.needed("content").encode()
+    commit = ask.github.put_contents(_full_name(ask), branch, {path: content}, inputs.needed("commitMessage"))
     return ask.done(f"{inputs.needed('repository')}/{path}", commitSha=commit)
 
 
@@ -258,7 +274,7 @@ def _delete_file(ask: Ask, id_: str) -> None:
     place = _file_of(ask, id_)
     if place is not None and ask.github.read(place[0].full_name, place[1], place[2]) is not None:
         changes = {place[2]: None}
-        ask.github.put_files(place[0].full_name, place[1], changes, f"Delete {place[2]}", author=_CONSOLE)
+        ask.github.put_contents(place[0].full_name, place[1], changes, f"Delete {place[2]}")
 
 
 # Rulesets
@@ -313,7 +329,6 @@ def _rules(rules: Inputs) -> Sequence[Mapping[str, Any]]:
         for each in wanted.blocks("requiredChecks"):
             each.needed("context")
             checks.append(each.renamed(_CHECK))
-            each.lost("integrationId", "the Git host takes a check's result from whoever may report one")
         found.append(
             {
                 "type": "required_status_checks",
@@ -469,7 +484,7 @@ def _team_repository(ask: Ask) -> Created:
     inputs = ask.inputs
     team, permission = inputs.needed("teamId"), inputs.text("permission", "pull")
     ask.github.set_team_permission(_full_name(ask), team, permission)
-    inputs.lost("permission", "people have one role in every repository of the Git host")
+    inputs.lost("permission", "it decides who can own code; people have one role in every repository of the Git host")
     return ask.done(f"{team}:{inputs.needed('repository')}")
 
 
@@ -529,6 +544,139 @@ def _delete_variable(ask: Ask, id_: str) -> None:
         ask.github.set_variable(repo.full_name, variable, None)
 
 
+# Environments and the tokens of workflow runs
+
+
+@_refused
+def _environment(ask: Ask) -> Created:
+    name = ask.inputs.needed("environment")
+    repo = _repo(ask, ask.inputs.needed("repository"))
+    policy = ask.inputs.block("deploymentBranchPolicy")
+    if policy.flag("protectedBranches"):
+        msg = "the Git host does not play protectedBranches: give the branches as policies, with customBranchPolicies"
+        raise RealiseError(msg)
+    there = repo.environments.get(name) if repo else None
+    custom = policy.flag("customBranchPolicies")
+    ask.github.set_environment(
+        _full_name(ask),
+        name,
+        # The policies are resources of their own, and stay.
+        branches=(there.branches or () if there else ()) if custom else None,
+        can_admins_bypass=ask.inputs.flag("canAdminsBypass", default=True),
+    )
+    ask.inputs.lost("canAdminsBypass", "the Git host keeps it; nobody passes an environment's protection there")
+    return ask.done(f"{ask.inputs.needed('repository')}:{name}", repositoryId=repo.id if repo else 0)
+
+
+@_refused
+def _read_environment(ask: Ask, id_: str) -> Mapping[str, Any] | None:
+    name, _, environment = id_.partition(":")
+    repo = _repo(ask, name)
+    found = repo.environments.get(environment) if repo else None
+    if repo is None or found is None:
+        return None
+    limits = {"deploymentBranchPolicy": {"customBranchPolicies": True, "protectedBranches": False}} if found.limited else {}
+    there = {
+        "repository": name,
+        "environment": environment,
+        "repositoryId": repo.id,
+        "canAdminsBypass": found.can_admins_bypass,
+        **limits,
+    }
+    return told(ask, there, canAdminsBypass=True)
+
+
+@_refused
+def _delete_environment(ask: Ask, id_: str) -> None:
+    name, _, environment = id_.partition(":")
+    repo = _repo(ask, name)
+    if repo is not None:
+        ask.github.delete_environment(repo.full_name, environment)
+
+
+@_refused
+def _branch_policy(ask: Ask) -> Created:
+    name, environment = ask.inputs.needed("repository"), ask.inputs.needed("environment")
+    repo = _repo(ask, name)
+    number = ask.github.add_branch_policy(_full_name(ask), environment, ask.inputs.needed("branchPattern"))
+    return ask.done(f"{name}:{environment}:{number}", policyId=number, repositoryId=repo.id if repo else 0)
+
+
+def _policies_of(ask: Ask, id_: str) -> "tuple[Repository, str, dict[int, str], int] | None":
+    """Return repository, environment, its policies and the number of one, if it exists."""
+    name, _, rest = id_.partition(":")
+    environment, _, number = rest.rpartition(":")
+    repo = _repo(ask, name)
+    found = repo.environments.get(environment) if repo else None
+    if repo is None or found is None or not number.isdecimal() or int(number) not in found.policies:
+        return None
+    return repo, environment, found.policies, int(number)
+
+
+@_refused
+def _read_branch_policy(ask: Ask, id_: str) -> Mapping[str, Any] | None:
+    place = _policies_of(ask, id_)
+    if place is None:
+        return None
+    repo, environment, policies, number = place
+    return {
+        "repository": repo.full_name.partition("/")[2],
+        "environment": environment,
+        "branchPattern": policies[number],
+        "policyId": number,
+        "repositoryId": repo.id,
+    }
+
+
+@_refused
+def _update_branch_policy(ask: Ask, id_: str) -> Created:
+    place = _policies_of(ask, id_)
+    if place is None:
+        msg = f"{ask.owner} has no deployment branch policy {id_}"
+        raise RealiseError(msg)
+    repo, _, policies, number = place
+    policies[number] = ask.inputs.needed("branchPattern")
+    return ask.done(id_, policyId=number, repositoryId=repo.id)
+
+
+@_refused
+def _delete_branch_policy(ask: Ask, id_: str) -> None:
+    place = _policies_of(ask, id_)
+    if place is not None:
+        del place[2][place[3]]
+
+
+@_refused
+def _workflow_permissions(ask: Ask) -> Created:
+    inputs = ask.inputs
+    ask.github.set_workflow_permissions(
+        _full_name(ask),
+        default=inputs.needed("defaultWorkflowPermissions"),
+        can_approve=inputs.flag("canApprovePullRequestReviews"),
+    )
+    return ask.done(inputs.needed("repository"))
+
+
+@_refused
+def _read_workflow_permissions(ask: Ask, id_: str) -> Mapping[str, Any] | None:
+    repo = _repo(ask, id_)
+    if repo is None:
+        return None
+    return {
+        "repository": id_,
+        "defaultWorkflowPermissions": repo.workflow_permissions,
+        "canApprovePullRequestReviews": repo.actions_may_approve,
+    }
+
+
+@_refused
+def _reset_workflow_permissions(ask: Ask, id_: str) -> None:
+    """Set what the provider sets when the resource is deleted: a repository is never without these."""
+    repo = _repo(ask, id_)
+    if repo is not None:
+        ask.github.set_workflow_permissions(repo.full_name, default="read", can_approve=False)
+
+
 ROWS: Final[Rows] = {
     "github:index/actionsVariable:ActionsVariable": Row(
         create=_variable,
@@ -561,6 +709,20 @@ ROWS: Final[Rows] = {
         delete=_delete_file,
         replaces=frozenset({"repository", "branch", "file"}),
     ),
+    "github:index/repositoryEnvironment:RepositoryEnvironment": Row(
+        create=_environment,
+        read=_read_environment,
+        update=lambda ask, _: _environment(ask),
+        delete=_delete_environment,
+        replaces=frozenset({"repository", "environment"}),
+    ),
+    "github:index/repositoryEnvironmentDeploymentPolicy:RepositoryEnvironmentDeploymentPolicy": Row(
+        create=_branch_policy,
+        read=_read_branch_policy,
+        update=_update_branch_policy,
+        delete=_delete_branch_policy,
+        replaces=frozenset({"repository", "environment"}),
+    ),
     # https://docs.github.com/en/rest/repos/rules#update-a-repository-ruleset takes all but the repository.
     "github:index/repositoryRuleset:RepositoryRuleset": Row(
         create=_ruleset,
@@ -582,5 +744,12 @@ ROWS: Final[Rows] = {
         update=lambda ask, _: _team_repository(ask),
         delete=_delete_team_repository,
         replaces=frozenset({"repository", "teamId"}),
+    ),
+    "github:index/workflowRepositoryPermissions:WorkflowRepositoryPermissions": Row(
+        create=_workflow_permissions,
+        read=_read_workflow_permissions,
+        update=lambda ask, _: _workflow_permissions(ask),
+        delete=_reset_workflow_permissions,
+        replaces=frozenset({"repository"}),
     ),
 }

@@ -69,6 +69,15 @@ def write_archives(folder: Path, handler: str = HANDLER) -> Path:
     return folder
 
 
+def first_up(stack: str) -> dict[str, object]:
+    """Return what differs in a stack's configuration while the GitOps repository is being made: its id is not known yet.
+
+    The repository's first files are declared only then.
+    """
+    gitops = yaml.safe_load(stack_config(stack)["slipway:gitops"])
+    return {"slipway:gitops": {key: value for key, value in gitops.items() if key != "id"}} if gitops["owner"] == stack else {}
+
+
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 

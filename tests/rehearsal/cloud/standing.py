@@ -7,7 +7,7 @@ from typing import Any, Final
 from rehearsal.cloud import CloudWorld, Emulators, Place, bootstrap, place_of
 from rehearsal.cloud.row import Rows
 from rehearsal.program import Request, evaluate, stack_config
-from tests.rehearsal.cloud.kit import REGION, Accounts
+from tests.rehearsal.cloud.kit import REGION, Accounts, first_up
 
 # The gitops repository is declared where it is made first.
 STACKS: Final[Mapping[str, str]] = {"prd": "example.com", "dev": "dev.example.com", "stg": "stg.example.com"}
@@ -75,9 +75,9 @@ def realised(world: CloudWorld, moved: Mapping[str, str], rows: Rows) -> list[Th
 
 
 def _config(stack: str, moved: Mapping[str, str]) -> dict[str, object]:
-    """The stack's configuration, with other accounts."""
+    """The stack's configuration of the first `up`, with other accounts."""
     found: dict[str, object] = {}
-    for key, value in stack_config(stack).items():
+    for key, value in stack_config(stack, first_up(stack)).items():
         text = value
         for old, new in moved.items():
             text = text.replace(old, new)

@@ -20,6 +20,8 @@ from tests.rehearsal.cloud.standing import STACKS, Standing, Thing, new_accounts
 ROWS: Final = {**flow.ROWS, **builds.ROWS, **github.ROWS}
 REPOSITORY: Final = "github:index/repository:Repository"
 DEFAULT_BRANCH: Final = "github:index/branchDefault:BranchDefault"
+FILE: Final = "github:index/repositoryFile:RepositoryFile"
+WORKFLOWS: Final = "github:index/workflowRepositoryPermissions:WorkflowRepositoryPermissions"
 
 # What is declared and cannot be read back, and why.
 UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
@@ -30,6 +32,7 @@ UNREADABLE: Final[Mapping[tuple[str, str], str]] = {
     ("aws:lambda/function:Function", "code"): "AWS has the archive, not its path",
     ("aws:s3/bucket:Bucket", "forceDestroy"): "the provider's own",
     (DEFAULT_BRANCH, "rename"): "says how it came to be",
+    (DEFAULT_BRANCH, "waitForRename"): "says how it came to be",
     ("github:index/branch:Branch", "sourceBranch"): "Git does not know",
     (REPOSITORY, "archiveOnDestroy"): "the provider's own",
     (REPOSITORY, "autoInit"): "says how it came to be",
@@ -167,7 +170,8 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "aws:sqs/queuePolicy:QueuePolicy": {"policy": '{"Version": "2012-10-17", "Statement": []}'},
     "github:index/actionsVariable:ActionsVariable": {"value": "7"},
     REPOSITORY: {"description": "Other", "hasWiki": True, "allowRebaseMerge": None},
-    "github:index/repositoryFile:RepositoryFile": {"content": "other\n", "commitMessage": "Change it"},
+    "github:index/repositoryEnvironment:RepositoryEnvironment": {"canAdminsBypass": True},
+    "github:index/repositoryEnvironmentDeploymentPolicy:RepositoryEnvironmentDeploymentPolicy": {"branchPattern": "other"},
     "github:index/repositoryRuleset:RepositoryRuleset": {
         "enforcement": "disabled",
         "bypassActors": [{"actorId": 5.0, "actorType": "RepositoryRole", "bypassMode": "always"}],
@@ -179,9 +183,15 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
         "active": False,
     },
     "github:index/teamRepository:TeamRepository": {"permission": "admin"},
+    WORKFLOWS: {"defaultWorkflowPermissions": "write"},
 }
-# Nothing of them can be changed in place, or only with all that hangs on it.
-NOT_CHANGED: Final = {"aws:sns/topicSubscription:TopicSubscription", "github:index/branch:Branch", DEFAULT_BRANCH}
+# Nothing of them can be changed in place, or only with all that hangs on it. The branches' rules refuse changes of the files.
+NOT_CHANGED: Final = {
+    "aws:sns/topicSubscription:TopicSubscription",
+    "github:index/branch:Branch",
+    FILE,
+    DEFAULT_BRANCH,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +228,9 @@ def _with(inputs: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def test_a_change_is_shown_for_every_row_that_updates() -> None:
-    assert {type_ for type_, row in ROWS.items() if row.update is not None} - CHANGES.keys() == NOT_CHANGED & {DEFAULT_BRANCH}
-    assert {type_ for type_, row in ROWS.items() if row.update is None} == NOT_CHANGED - {DEFAULT_BRANCH}
+    shown_elsewhere = {DEFAULT_BRANCH, FILE}
+    assert {type_ for type_, row in ROWS.items() if row.update is not None} - CHANGES.keys() == NOT_CHANGED & shown_elsewhere
+    assert {type_ for type_, row in ROWS.items() if row.update is None} == NOT_CHANGED - shown_elsewhere
 
 
 @pytest.mark.parametrize("type_", sorted(CHANGES))
@@ -456,6 +467,9 @@ def test_what_is_taken_away_is_gone(taken_down: Hosted, type_: str) -> None:
             assert [(each or {})["archived"] for each in found] == [True]
         case t if t == DEFAULT_BRANCH:
             assert [(each or {})["branch"] for each in found] == ["master"]
+        case t if t == WORKFLOWS:
+            # A repository is never without them: the provider sets the narrowest.
+            assert [(each or {})["defaultWorkflowPermissions"] for each in found] == ["read"]
         case _:
             assert set(map(str, found)) == {"None"}
     for each in taken_down.of(type_):
@@ -491,4 +505,5 @@ def test_nothing_is_left_in_the_accounts(taken_down: Hosted) -> None:
     repo = taken_down.host.repository("example-org/gitops")
     assert repo is not None
     assert (repo.rulesets, repo.teams, repo.variables, taken_down.host.webhooks(repo.full_name)) == ({}, {}, {}, [])
+    assert repo.environments == {}
     assert repo.store.refs().keys() == {"refs/heads/master"}

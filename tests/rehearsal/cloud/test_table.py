@@ -11,7 +11,7 @@ from rehearsal.cloud import NOT_EMULATED, TABLE, CloudWorld, Emulators, Place, R
 from rehearsal.cloud.table import why_not_emulated
 from rehearsal.engine import construct
 from rehearsal.program import Imagined, Program, Refused, Request, evaluate
-from tests.rehearsal.cloud.kit import REGION, Accounts, write_archives
+from tests.rehearsal.cloud.kit import REGION, Accounts, first_up, write_archives
 
 STACKS: Mapping[str, str] = {"dev": "dev.example.com", "stg": "stg.example.com", "prd": "example.com"}
 LONG = "x" * 4097
@@ -45,7 +45,7 @@ def world(emulators: Emulators) -> CloudWorld:
 @pytest.fixture(scope="module")
 def programs(world: CloudWorld) -> Mapping[str, Program]:
     """The three stacks, realised."""
-    return {stack: evaluate(stack, world=world) for stack in STACKS}
+    return {stack: evaluate(stack, config=first_up(stack), world=world) for stack in STACKS}
 
 
 def test_every_declared_resource_stands_in_its_account_or_is_named_with_a_reason(

@@ -147,6 +147,17 @@ class GitHub:
                 return None
             page += 1
 
+    def set_status(self, commit: str, *, context: str, state: str, description: str, target_url: str) -> None:
+        """Set a commit status (docs.github.com/en/rest/commits/statuses)."""
+        if not _COMMIT.fullmatch(commit):
+            msg = f"head is {commit!r}: the whole id of a commit is needed, 40 hexadecimal digits."
+            raise SlipwayError(msg)
+        asked = {"context": context, "state": state, "description": description, "target_url": target_url}
+        if self.dry_run:
+            print(f"dry run: would set {context} on {commit} to {state}")
+            return
+        self._ask("POST", f"/statuses/{commit}", asked)
+
     def _approvals(self, number: int, commit: str) -> tuple[str, ...]:
         """Whose last verdict on a commit is an approval."""
         verdicts: dict[str, bool] = {}

@@ -12,6 +12,8 @@ from typing import Final
 from slipway.layout import SlipwayError
 
 _BLOB: Final = "100644"
+_FILES: Final = frozenset({_BLOB, "100755"})
+_SHOWN: Final = 5
 _NOTHING: Final = "0" * 40
 
 
@@ -161,6 +163,10 @@ class Repo:
         return {each: text or "" for each, text in zip(wanted, self._objects(wanted), strict=True)}
 
     def _objects(self, names: Sequence[str]) -> list[str | None]:
+        """Content of many objects as text."""
+        return [None if each is None else each.decode("utf-8", "replace") for each in self._contents(names)]
+
+    def _contents(self, names: Sequence[str]) -> list[bytes | None]:
         """Content of many objects from one process (docs: git-cat-file, BATCH OUTPUT)."""
         if not names:
             return []
@@ -172,16 +178,17 @@ class Repo:
             capture_output=True,
             check=True,
         )
-        found: list[str | None] = []
-        rest = done.stdout
+        found: list[bytes | None] = []
+        at = 0
         for _ in names:
-            head, _, rest = rest.partition(b"\n")
+            end = done.stdout.index(b"\n", at)
+            head, at = done.stdout[at:end], end + 1
             if head.endswith(b" missing"):
                 found.append(None)
                 continue
             size = int(head.rsplit(b" ", 1)[1])
-            found.append(rest[:size].decode("utf-8", "replace"))
-            rest = rest[size + 1 :]
+            found.append(done.stdout[at : at + size])
+            at += size + 1
         return found
 
     def versions(self, tip: str, patterns: Sequence[str]) -> list[Version]:
@@ -202,11 +209,24 @@ class Repo:
         return found
 
     def export(self, tree: str, folder: Path) -> None:
-        """Write a tree's files into a folder."""
-        with tempfile.TemporaryDirectory() as scratch:
-            index = Path(scratch) / "index"
-            self.run("read-tree", tree, index=index)
-            self.run("checkout-index", "--all", f"--prefix={folder}/", index=index)
+        """Write a tree's files into a folder, as they are: no filter of Git's runs on them, and no link is made.
+
+        Raises:
+            SlipwayError: the tree holds something else than files, or a name that leads out of the folder.
+        """
+        entries = [entry.split("\t", 1) for entry in self.run("ls-tree", "-r", "-z", tree).split("\0") if entry]
+        described = [(*words.split(), path) for words, path in entries]
+        if strange := [path for mode, _, _, path in described if mode not in _FILES or ".." in path.split("/")]:
+            msg = (
+                f"{len(strange)} entries are no plain files but links or submodules, which nothing here follows: "
+                f"{', '.join(strange[:_SHOWN])}. Put the files themselves there."
+            )
+            raise SlipwayError(msg)
+        contents = self._contents([blob for _, _, blob, _ in described])
+        for (_, _, _, path), content in zip(described, contents, strict=True):
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content or b"")
 
     # Writing
 

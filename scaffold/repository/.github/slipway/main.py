@@ -21,6 +21,7 @@ from slipway import flows, layout, pins, released  # noqa: E402 — see above
 from slipway.github import GitHub  # noqa: E402 — see above
 from slipway.gitrepo import Repo  # noqa: E402 — see above
 from slipway.registry import READERS, Registries  # noqa: E402 — see above
+from slipway.render import needs  # noqa: E402 — see above
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("verify", help="judge a pull request")
     check.add_argument("--base", required=True, help="branch that it goes to")
     check.add_argument("--head", required=True, help="its head commit")
+    report = commands.add_parser("report", help="set the commit status that the branch's rules ask for")
+    report.add_argument("--base", required=True, help="branch that the pull request goes to")
+    report.add_argument("--head", required=True, help="its head commit")
+    report.add_argument("--judged", required=True, help="what became of the job that judged it; `success` alone is one")
     # Also after the command, where people write it.
     for command in commands.choices.values():
         command.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -69,18 +74,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "report":
+        return _report(asked)
     platform = layout.load(HERE / "platform.json")
     repo = Repo(asked.clone, token=os.environ.get("GITHUB_TOKEN", ""), dry_run=asked.dry_run)
     repo.fetch()
     registries = Registries.here()
     if asked.command == "verify":
         return _verify(repo, platform, registries, base=asked.base, head=asked.head)
-    github = GitHub(
-        api=os.environ.get("GITHUB_API_URL", "https://api.github.com"),
-        repository=_needed("GITHUB_REPOSITORY", "owner/name of this repository"),
-        token=_needed("GITHUB_TOKEN", "a token with contents and pull requests, both write"),
-        dry_run=asked.dry_run,
-    )
+    github = _github(asked, "a token with contents and pull requests, both write")
     desk = flows.Desk(
         platform=platform,
         repo=repo,
@@ -96,6 +98,30 @@ def _run(asked: argparse.Namespace) -> int:
         _write_to("GITHUB_STEP_SUMMARY", f"## {outcome.text}\n\n{outcome.whole}\n")
         number = outcome.pull.number if outcome.pull else ""
         _write_to("GITHUB_OUTPUT", f"outcome={outcome.what}\nbranch={outcome.branch}\npull-request={number}\ntag={outcome.tag}\n")
+    return 0
+
+
+def _github(asked: argparse.Namespace, token: str) -> GitHub:
+    return GitHub(
+        api=os.environ.get("GITHUB_API_URL", "https://api.github.com"),
+        repository=_needed("GITHUB_REPOSITORY", "owner/name of this repository"),
+        token=_needed("GITHUB_TOKEN", token),
+        dry_run=asked.dry_run,
+    )
+
+
+def _report(asked: argparse.Namespace) -> int:
+    """Say what became of the judgement; a job that was cancelled or never ran has found nothing out."""
+    fine = asked.judged == "success"
+    context = f"verify {asked.base}"
+    _github(asked, "a token with commit statuses, write").set_status(
+        asked.head,
+        context=context,
+        state="success" if fine else "failure",
+        description="May be merged" if fine else f"Judging ended with {asked.judged}: see the run",
+        target_url=_run_url(),
+    )
+    print(f"{context}: {asked.judged}")
     return 0
 
 
@@ -146,14 +172,12 @@ def _leading_to(desk: flows.Desk, commit: str) -> list[layout.Step]:
 
 def _verify(repo: Repo, platform: layout.Platform, registries: Registries | None, *, base: str, head: str) -> int:
     try:
-        from slipway import manifests, verify  # noqa: PLC0415 — only they need more than Python
+        from slipway import manifests, verify  # noqa: PLC0415 — they need more than Python
     except ModuleNotFoundError as error:
-        msg = (
-            f"{error.name} is not installed: verify needs what .github/slipway/requirements.txt names. Install it: "
-            "python3 -m pip install --require-hashes -r .github/slipway/requirements.txt"
-        )
-        raise layout.SlipwayError(msg) from None
-    definitions = manifests.Definitions.read(HERE / manifests.CRDS)
+        raise needs(error) from None
+    # Schemas are data, and the base's own: what it holds has been reviewed there. Code and platform.json are this checkout's.
+    tip = repo.tip(base)
+    definitions = manifests.Definitions.read(repo.texts(tip, repo.paths(tip, manifests.CRDS)))
     rules = verify.Rules(platform=platform, definitions=definitions, registries=registries)
     found = verify.verify(repo, rules, base=base, head=head)
     looked = f"images looked up: {found.images}" if registries else f"images not looked up: {READERS} is not set"

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, cast
 
 import jsonschema
@@ -18,8 +17,8 @@ from slipway.images import State
 from slipway.layout import Environment, Platform, SlipwayError
 from slipway.podsecurity import containers, pods, refused
 
-CRDS: Final = "crds"
-"""Folder, beside platform.json, of the custom resources' definitions."""
+CRDS: Final = ".github/slipway/crds"
+"""Folder of the custom resources' definitions."""
 
 # Each call would read the same files again.
 kubernetes.schema_contents = cache(kubernetes.schema_contents)
@@ -61,22 +60,27 @@ class Definitions:
     schemas: Mapping[tuple[str, str], Mapping[str, Any]]
 
     @classmethod
-    def read(cls, folder: Path) -> "Definitions":
-        """Every CustomResourceDefinition in a folder's YAML files, as `kubectl get crd NAME -o yaml` prints it.
+    def read(cls, files: Mapping[str, str | None]) -> "Definitions":
+        """Every CustomResourceDefinition in YAML files, as `kubectl get crd NAME -o yaml` prints it.
+
+        Args:
+            files: Text by path.
 
         Raises:
             SlipwayError: a file holds something else.
         """
         found: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for path in sorted(folder.glob("*.yaml")):
+        for path, text in sorted(files.items()):
+            if not path.endswith(".yaml"):
+                continue
             try:
-                for each in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+                for each in yaml.safe_load_all(text or ""):
                     for version in each["spec"]["versions"]:
                         key = f"{each['spec']['group']}/{version['name']}", str(each["spec"]["names"]["kind"])
                         found[key] = _closed(version["schema"]["openAPIV3Schema"])
             except (yaml.YAMLError, KeyError, TypeError) as error:
                 msg = (
-                    f"{CRDS}/{path.name} is no CustomResourceDefinition ({error!r}): what `kubectl get crd NAME -o yaml` prints "
+                    f"{path} is no CustomResourceDefinition ({error!r}): what `kubectl get crd NAME -o yaml` prints "
                     "is allowed. Put that there."
                 )
                 raise SlipwayError(msg) from None
@@ -160,7 +164,7 @@ def _kubernetes_faults(given: Mapping[str, Any], version: str, api: str, kind: s
     except kubernetes.SchemaNotFoundError:
         plural = f"{kind.lower()}s.{api.rpartition('/')[0]}"
         yield (
-            f"{api} {kind} is neither Kubernetes {version}'s nor in .github/slipway/{CRDS}: both are allowed. Correct it; or, if "
+            f"{api} {kind} is neither Kubernetes {version}'s nor in {CRDS}: both are allowed. Correct it; or, if "
             f"the clusters have it, put there what `kubectl get crd {plural} -o yaml` prints, in a pull request before this one."
         )
     except kubernetes.VersionNotSupportedError:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from slipway.gitrepo import Repo
@@ -26,9 +27,19 @@ class Rendered:
     fault: str = ""
 
 
-# Each process lives for a moment and many run at once: one processor for each, and no collection of what ends with it anyway,
-# up to a bound. A third of the time goes with it. (Go: A Guide to the Garbage Collector.)
-_GO: Final = {"GOMAXPROCS": "1", "GOGC": "off", "GOMEMLIMIT": "512MiB"}
+_ALONE: Final = {
+    # kustomize looks for git and helm here. What kustomizations.py should ever let through finds neither, and no way out: port 9
+    # discards (Go's net/http: ProxyFromEnvironment).
+    "PATH": "",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    # Each process lives for a moment and many run at once: one processor for each, and no collection of what ends with it anyway,
+    # up to a bound. A third of the time goes with it. (Go: A Guide to the Garbage Collector.)
+    "GOMAXPROCS": "1",
+    "GOGC": "off",
+    "GOMEMLIMIT": "512MiB",
+}
+"""The whole environment of a rendering."""
 
 
 @contextmanager
@@ -49,6 +60,22 @@ def render(folder: Path, overlays: Iterable[str]) -> dict[str, Rendered]:
         return dict(zip(wanted, pool.map(one, wanted), strict=True))
 
 
+def _kustomizations() -> ModuleType:
+    try:
+        from slipway import kustomizations  # noqa: PLC0415 — it needs more than Python, and not every command renders
+    except ModuleNotFoundError as error:
+        raise needs(error) from None
+    return kustomizations
+
+
+def needs(error: ModuleNotFoundError) -> SlipwayError:
+    """What to say where a package is missing."""
+    return SlipwayError(
+        f"{error.name} is not installed: this command needs what .github/slipway/requirements.txt names. Install it: "
+        "python3 -m pip install --require-hashes -r .github/slipway/requirements.txt"
+    )
+
+
 def _kustomize() -> Sequence[str]:
     if kubectl := shutil.which("kubectl"):
         return [kubectl, "kustomize"]
@@ -61,11 +88,13 @@ def _kustomize() -> Sequence[str]:
 def _rendered(command: Sequence[str], folder: Path, overlay: str) -> Rendered:
     if not (folder / overlay).is_dir():
         return Rendered()
+    if fault := _kustomizations().fault(folder, overlay):
+        return Rendered(fault=fault)
     done = subprocess.run(
         [*command, overlay],
         cwd=folder,
-        # What people wrote is rendered: no token is within its reach.
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | _GO,
+        # What people wrote is rendered: no token is within its reach, no program, and no host.
+        env=_ALONE,
         capture_output=True,
         encoding="utf-8",
         errors="replace",

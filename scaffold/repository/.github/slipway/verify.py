@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway import manifests
+from slipway import manifests, owners
 from slipway.flows import combine, is_resolution, was_tip
 from slipway.gitrepo import Repo, Version
 from slipway.images import State, allowed, states, untried
@@ -103,6 +103,9 @@ def verify(repo: Repo, rules: Rules, *, base: str, head: str) -> Verified:
     }
     findings = _renderings(request, reached, now, rules.definitions)
     findings += _machine_written(request)
+    findings += [
+        Finding(path=owners.PATH, text=each) for each in owners.faults(repo.texts(combined.tree, [owners.PATH])[owners.PATH])
+    ]
     for step in platform.releases:
         if step.target.branch == base:
             said = {each.path for each in findings}
