@@ -31,6 +31,10 @@ $(READY): requirements-dev.txt requirements-uv.txt
 package: $(READY) ## Build the writer function's archives into dist/
 	@$(BIN)/python -m functions.package
 
+.PHONY: check
+check: package ## Check this platform's stack files and services; URNs are compared with AGAINST=, by default the main branch
+	@$(BIN)/python -m checks $(if $(AGAINST),--against $(AGAINST))
+
 .PHONY: test
 test: package ## Run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"

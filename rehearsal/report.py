@@ -1,7 +1,8 @@
 """out/rehearsal.html: what happened, what was declared and made, who was let through, and what no emulator does."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import jinja2
 
 from rehearsal import markdown
 from rehearsal.progress import Step, elapsed
-from rehearsal.stage import STACKS, Stage
+from rehearsal.stage import Stage
 
 if TYPE_CHECKING:
     from benchmarks.engine import Measured
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from rehearsal.engine.stage import State
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html.j2")
-ENVIRONMENTS: Final = ("dev", "stg", "prd")
 _HISTORY: Final = 60
+_TONES: Final = 6
 
 # What stands in for what, where that is no matter of a single resource.
 STAND_INS: Final[Mapping[str, str]] = {
@@ -119,6 +120,7 @@ class Findings:
     """What is known at the end of a play.
 
     Attributes:
+        environments: The platform's environments that run images, in their order.
         made: By environment, how many resources of each type were made in its account.
         imagined: What was only imagined: type, how often, why.
         left: Declared properties that no emulator keeps: type, property, reason.
@@ -129,6 +131,7 @@ class Findings:
         lab: What the lab tells, where there was one.
     """
 
+    environments: Sequence[str] = ()
     made: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
     imagined: Sequence[tuple[str, int, str]] = ()
     left: Sequence[tuple[str, str, str]] = ()
@@ -147,19 +150,22 @@ class Findings:
 def gather(stage: Stage, findings: Findings) -> None:
     """Read from the stage what the report shows; before it is left."""
     world = stage.world
-    made = {name: Counter(each.type for each in world.realised if each.stack == name) for name in STACKS}
+    made = {name: Counter(each.type for each in world.realised if each.stack == name) for name in stage.flow.stacks}
     imagined = Counter((each.type, each.reason) for each in world.imagined)
     passed = Counter((each.host, each.method, each.path, each.status) for each in stage.edge.heard)
     refused = [each for each in stage.door.passages if each.refused and each.status != 401]  # noqa: PLR2004 — a login's first question
-    history = stage.git(
-        "log",
-        "--graph",
-        f"--max-count={_HISTORY}",
-        "--format=%h %<(14,trunc)%an %s%d",
-        "--decorate=short",
-        "--branches",
-        cwd=stage.host.path(stage.gitops),
-    )
+    history = ""
+    if stage.host.repository(stage.gitops) is not None:
+        history = stage.git(
+            "log",
+            "--graph",
+            f"--max-count={_HISTORY}",
+            "--format=%h %<(14,trunc)%an %s%d",
+            "--decorate=short",
+            "--branches",
+            cwd=stage.host.path(stage.gitops),
+        )
+    findings.environments = stage.flow.environments
     findings.made = made
     findings.imagined = [(type_, number, reason) for (type_, reason), number in sorted(imagined.items())]
     findings.left = sorted((each.type, each.property, each.reason) for each in world.left)
@@ -167,6 +173,18 @@ def gather(stage: Stage, findings: Findings) -> None:
     findings.let_through = sum(not each.refused for each in stage.door.passages)
     findings.heard = [(*each, number) for each, number in sorted(passed.items())]
     findings.history = str(history)
+
+
+@contextmanager
+def gathering(stage: Stage, findings: Findings) -> Generator[None]:
+    """Gather at the end, also of a play that fails: what cannot be gathered then never hides why it failed."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            gather(stage, findings)
+        raise
+    gather(stage, findings)
 
 
 def _stand_ins(findings: Findings) -> Mapping[str, str]:
@@ -183,8 +201,11 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
     environment.filters["markdown"] = markdown.html
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     total = elapsed(steps)
+    # Of a play that ended before its stage stood, the steps tell.
+    environments = list(findings.environments) or list(dict.fromkeys(step.environment for step in steps if step.environment))
     shown: Mapping[str, Any] = {
-        "environments": ENVIRONMENTS,
+        "environments": environments,
+        "tones": {name: f"tone{number % _TONES}" for number, name in enumerate(environments)},
         "steps": steps,
         "failure": failure,
         "total": total,
@@ -192,11 +213,11 @@ def write_report(path: Path, steps: Sequence[Step], findings: Findings, failure:
         "findings": findings,
         "stand_ins": _stand_ins(findings),
         "lab": findings.lab,
-        "lanes": {name: [step for step in steps if step.environment == name] for name in ENVIRONMENTS},
+        "lanes": {name: [step for step in steps if step.environment == name] for name in environments},
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(template.render(shown), encoding="utf-8")
 
 
-__all__ = ["ENVIRONMENTS", "STAND_INS", "Findings", "Lab", "gather", "write_report"]
+__all__ = ["STAND_INS", "Findings", "Lab", "gather", "gathering", "write_report"]

@@ -7,7 +7,9 @@ from typing import Final
 
 from rich.console import Console
 
-from rehearsal.program import ROOT
+from checks.explain import explain
+from rehearsal.cloud.row import RealiseError
+from rehearsal.program import ROOT, ProgramError, platform_folder
 from rehearsal.progress import Progress
 from rehearsal.report import Findings, write_report
 
@@ -31,7 +33,7 @@ def show(report: Path, failed: str, known: tuple[type[Exception], ...], perform:
     try:
         perform(progress, findings)
     except known as error:
-        failure = str(error)
+        failure = reason(error)
     except Exception:  # noqa: BLE001 — whatever it is, the report says it and the exit status is 1
         failure = traceback.format_exc()
     console.print()
@@ -45,4 +47,12 @@ def show(report: Path, failed: str, known: tuple[type[Exception], ...], perform:
     return 1 if failure else 0
 
 
-__all__ = ["show"]
+def reason(error: BaseException) -> str:
+    """Return why a play failed, with the line of the team's own code where that is what failed."""
+    cause = error.cause if isinstance(error, ProgramError) else error
+    if isinstance(error, ProgramError) and not isinstance(cause, RealiseError):
+        return explain(cause, platform_folder())
+    return str(cause)
+
+
+__all__ = ["reason", "show"]

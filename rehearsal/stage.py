@@ -1,6 +1,5 @@
 """The world in a box: emulated accounts, a Git host, a registry door and an edge, with the declared program realised in them."""
 
-import importlib
 import json
 import os
 import platform
@@ -22,27 +21,33 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from checks import stack_files
 from components import naming
 from components.settings import App as AppSettings
-from components.settings import Settings, parse
+from components.settings import Settings, SettingsError, parse
+from functions.gitops_writer import scaffold
+from functions.gitops_writer.catalogue import parse as parse_entry
+from functions.gitops_writer.settings import Layout
 from rehearsal.actions import Actions
 from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, reach_artifact, run_buildspec, source_of
+from rehearsal.cast import Cast, application_files, read_cast
 from rehearsal.cloud import identity_of
 from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
 from rehearsal.cloud.emulators import MINISTACK, Emulators
 from rehearsal.cloud.row import Place
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind, EdgeDoor, Front
+from rehearsal.flow import Flow, Lane, flow_of
 from rehearsal.githost import GitHost, PushEvent, WebhookProxy
 from rehearsal.identities import Identities
-from rehearsal.program import ROOT, Program, evaluate, stack_config
+from rehearsal.program import ROOT, Program, evaluate, platform_folder, read_services, stack_config
 from rehearsal.registry import Push, RegistryDoor
-
-APPS: Final = ROOT / "rehearsal" / "apps"
-STACKS: Final = ("prd", "dev", "stg")
-"""The stack that owns the GitOps repository comes first, as on the first day (docs/adopt.md)."""
+from rehearsal.standing import StandingWorld
 
 DEVELOPER, REVIEWER = "alice", "bob"
+REVIEWERS: Final = (REVIEWER, "carol", "dan", "erin", "frank", "grace")
+"""Members of the platform's team: as many as a branch's rules may ask for."""
+
 _WAIT_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _GIT: Final = {
@@ -93,6 +98,8 @@ class Stage:
         say: Hears what happens, line by line.
         shows: What it means here that an environment has an image.
         folder: Everything that is written.
+        flow: The way of a commit through this platform, read from its settings.
+        cast: The services that the play follows, read from its catalogue.
         settings: Each stack's settings, as its program reads them.
         programs: What each stack declares, after `realise`.
         pushes: Branches that have moved at the Git host and that nobody has looked at yet.
@@ -101,11 +108,14 @@ class Stage:
     say: Callable[[str], None]
     shows: ClassVar[str] = "overlays/{environment} of {service} renders the image"
     folder: Path = field(init=False)
+    flow: Flow = field(init=False)
+    cast: Cast = field(init=False)
     emulators: Emulators = field(init=False)
     host: GitHost = field(init=False)
     door: RegistryDoor = field(init=False)
     edge: EdgeDoor = field(init=False)
     world: CloudWorld = field(init=False)
+    standing: StandingWorld = field(init=False)
     identities: Identities = field(init=False)
     images: Images = field(init=False)
     actions: Actions = field(init=False)
@@ -122,22 +132,21 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start every part, with nothing declared yet."""
-        # The SDK takes seconds to import: while the emulators start.
-        imports = threading.Thread(target=importlib.import_module, args=("components.service",), name="imports")
-        imports.start()
+        # What is wrong with settings or services is said before anything starts.
+        settings = read_settings()
+        self.flow = flow_of(settings)
+        self.cast = read_cast(self.flow.stacks[0])
         with ExitStack() as stack:
-            stack.callback(imports.join)
             self.folder = Path(tempfile.mkdtemp(prefix="slipway-rehearsal-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.emulators = stack.enter_context(Emulators(self.folder / "logs"))
-            settings = {name: parse_stack(name, {}) for name in STACKS}
             self.edge = stack.enter_context(EdgeDoor(self.emulators, _fronts(settings), self.folder / "edge", self._behind()))
             (self.folder / "git").mkdir()
             proxy = WebhookProxy(url=self.edge.url, bundle=str(self.edge.bundle))
             self.host = stack.enter_context(GitHost(self.folder / "git", webhook_proxy=proxy))
             self.host.on_push(self._note_push)
-            self._overrides = {name: _overrides(name, self.host.url) for name in STACKS}
-            self.settings = {name: parse_stack(name, self._overrides[name]) for name in STACKS}
+            self._overrides = {name: _overrides(name, self.host.url) for name in self.flow.stacks}
+            self.settings = {name: parse_stack(name, self._overrides[name]) for name in self.flow.stacks}
             self.identities = Identities(self.emulators)
             self.door = stack.enter_context(
                 RegistryDoor(
@@ -146,12 +155,18 @@ class Stage:
             )
             self.images = Images(self.folder / "images")
             self.world = self._make_world(stack)
+            self.standing = StandingWorld(world=self.world)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop every part."""
-        self._stack.__exit__(kind, error, trace)
+        """Stop every part. A fault while stopping is told, and never takes the place of the reason for stopping."""
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except Exception as fault:
+            if error is None:
+                raise
+            self.say(f"while stopping: {fault}")
 
     # What another stage does otherwise
 
@@ -177,49 +192,102 @@ class Stage:
         return self.emulators.client(service, place.account, place.region)
 
     def first_day(self) -> None:
-        """What people do once: zones, GitHub Apps and their keys, teams, application repositories."""
-        any_stack = self.settings[STACKS[0]]
-        organization = any_stack.organization.name
-        gitops = any_stack.gitops
+        """What people do once: accounts, GitHub Apps and their keys, teams, application repositories."""
+        self.register_apps()
+        for stack in self.flow.stacks:
+            self.prepare_account(stack)
+        self.welcome_people()
+        self.make_applications()
+        self.start_actions()
+        self.forget_pushes()
+
+    @property
+    def _any(self) -> Settings:
+        """Settings of the stack that owns the GitOps repository; what is read of them reads the same in every stack."""
+        return self.settings[self.flow.stacks[0]]
+
+    def register_apps(self) -> None:
+        """Register the GitHub Apps, with the permissions that docs/adopt.md asks for."""
+        gitops = self._any.gitops
         apps = {
-            **{f"writer-{name}": track.writer for name, track in any_stack.tracks.items()},
+            **{f"writer-{name}": track.writer for name, track in self._any.tracks.items()},
             "promoter": gitops.promoter,
             "reader": gitops.reader,
         }
-        # As docs/adopt.md has it.
         more = {
             "promoter": {"pull_requests": "write", "statuses": "write"},
             "reader": {"contents": "read", **({"statuses": "write"} if gitops.report_health else {})},
         }
         for slug, app in apps.items():
-            self._register(slug, app, any_stack.gitops_repository, {"contents": "write", **more.get(slug, {})})
-        for name in STACKS:
-            settings = self.settings[name]
-            hosted = {naming.app_key_secret(track): self._key(each.writer) for track, each in settings.hosted_tracks.items()}
-            secrets = {**hosted, naming.argocd_secret("reader"): self._key(gitops.reader)}
-            bootstrap(self.emulators, self.place(name), zone=settings.environment.zone, secrets=secrets)
+            self._register(slug, app, self._any.gitops_repository, {"contents": "write", **more.get(slug, {})})
+
+    def prepare_account(self, stack: str) -> None:
+        """Do what a person does in one account before its first `up`: zone, identity provider, secrets with their keys."""
+        settings = self.settings[stack]
+        hosted = {naming.app_key_secret(track): self._key(each.writer) for track, each in settings.hosted_tracks.items()}
+        secrets = {**hosted, naming.argocd_secret("reader"): self._key(settings.gitops.reader)}
+        bootstrap(self.emulators, self.place(stack), zone=settings.environment.zone, secrets=secrets)
+
+    def welcome_people(self) -> None:
+        """Make the developer, and the team that reviews."""
         self._tokens[DEVELOPER] = self.host.add_user(DEVELOPER, role="write")
-        self._tokens[REVIEWER] = self.host.add_user(REVIEWER, role="maintain")
-        self.host.add_team(f"{organization}/platform", [REVIEWER])
-        for source in sorted(each for each in APPS.iterdir() if each.is_dir()):
-            name = f"{organization}/{source.name}"
-            self.host.create_repository(name, default_branch="master")
-            files = {str(path.relative_to(source)): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()}
-            self.host.put_files(name, "master", dict(files), "Begin")
-            for branch in sorted({track.application_branch for track in any_stack.tracks.values()} - {"master"}):
-                self.host.create_branch(name, branch, source="master")
+        for login in REVIEWERS:
+            self._tokens[login] = self.host.add_user(login, role="maintain")
+        self.host.add_team(f"{self._any.organization.name}/{self._any.gitops.team}", list(REVIEWERS))
+
+    def make_applications(self) -> None:
+        """Make every application repository that the catalogue names, with the branches that the tracks build."""
+        default = self.flow.base.source
+        for repository, parts in self.cast.repositories.items():
+            name = f"{self._any.organization.name}/{repository}"
+            self.host.create_repository(name, default_branch=default)
+            self.host.put_files(name, default, dict(application_files(parts)), "Begin")
+            for branch in sorted({track.application_branch for track in self._any.tracks.values()} - {default}):
+                self.host.create_branch(name, branch, source=default)
+
+    def start_actions(self) -> None:
+        """Start what runs the GitOps repository's workflows."""
         self.actions = Actions(
             host=self.host,
-            repository=any_stack.gitops_repository,
+            repository=self._any.gitops_repository,
             say=self.say,
             cloud=self.emulators.url(MINISTACK),
         )
-        self.forget_pushes()
 
     def realise(self, stack: str) -> Program:
-        """Evaluate a stack's program and make in its account what it declares."""
-        self._know(evaluate(stack, config=self._overrides[stack], world=self.world))
-        return self.programs[stack]
+        """Evaluate a stack's program and make in its account what it declares; again, only what is new or differs."""
+        program = evaluate(stack, config=self._overrides[stack], world=self.standing, catalogue=self.catalogue)
+        self.standing.know(program)
+        self._know(program)
+        return program
+
+    @property
+    def catalogue(self) -> Callable[[Any], None]:
+        """The platform's services, and the examples that the play needs."""
+        return self.cast.catalogue(read_services(platform_folder()))
+
+    def commit_scaffold(self, lane: Lane) -> str:
+        """Commit every service's directory, as people do where no early track's writer does; answers with what was committed."""
+        entries = [
+            parse_entry(str(each.inputs["value"]))
+            for each in self.programs[lane.host].of("ssm/parameter:Parameter")
+            if str(each.inputs["name"]).startswith(f"{naming.catalogue_path(lane.track).rstrip('/')}/")
+        ]
+        layout = Layout(root="apps/{service}", own_overlay=None)
+        files = {path: content.encode() for each in entries for path, content in scaffold.files(each, layout).items()}
+        self.host.put_files(self.gitops, lane.branch, dict(files), "Add the services' directories")
+        return f"{len(entries)} directories on {lane.branch}"
+
+    def write_down_repository(self) -> None:
+        """Do what a person does after the owner's first `up`: write the new repository's id into every stack file."""
+        repository = self.host.repository(self.gitops)
+        if repository is None:
+            msg = f"{self.gitops} is not there"
+            raise StageError(msg)
+        for stack in self.flow.stacks:
+            gitops = cast("dict[str, object]", self._overrides[stack]["slipway:gitops"])
+            self._overrides[stack]["slipway:gitops"] = {**gitops, "id": repository.id}
+            self.settings[stack] = parse_stack(stack, self._overrides[stack])
 
     def _know(self, program: Program) -> None:
         stack = program.stack
@@ -288,7 +356,7 @@ class Stage:
     def pipelines_started_by(self, event: PushEvent) -> list[tuple[str, Mapping[str, Any]]]:
         """Stack and definition of every declared pipeline whose trigger matches a push: what CodeConnections does."""
         started: list[tuple[str, Mapping[str, Any]]] = []
-        for stack in STACKS:
+        for stack in self.flow.stacks:
             pipelines = self.client(stack, "codepipeline")
             for each in pipelines.list_pipelines()["pipelines"]:
                 definition = pipelines.get_pipeline(name=each["name"])
@@ -404,15 +472,31 @@ class Stage:
         return self.api(DEVELOPER, "POST", f"/repos/{repository}/pulls", {"title": message, "head": topic, "base": branch})
 
     def review_and_merge(self, repository: str, number: int) -> str:
-        """The reviewer approves a pull request and merges it with a merge commit; answers with the merge.
-
-        `verify`, which the rules of the branch ask for, runs first and reports its result as the promoter App.
-        """
+        """Approve a pull request as its branch's rules ask, and merge it with a merge commit; answers with the merge."""
         pull = self.api(REVIEWER, "GET", f"/repos/{repository}/pulls/{number}")
-        self.actions.verified(pull)
-        self.api(REVIEWER, "POST", f"/repos/{repository}/pulls/{number}/reviews", {"event": "APPROVE"})
+        self.verify(repository, pull)
+        for login in REVIEWERS[: self.approvals(str(pull["base"]["ref"]))]:
+            self.api(login, "POST", f"/repos/{repository}/pulls/{number}/reviews", {"event": "APPROVE"})
         merged = self.api(REVIEWER, "PUT", f"/repos/{repository}/pulls/{number}/merge", {"merge_method": "merge"})
         return str(merged["sha"])
+
+    def verify(self, repository: str, pull: Mapping[str, Any]) -> None:
+        """Run `verify`, which the branch's rules ask for; it reports its result as the promoter App."""
+        if repository == self.gitops:
+            self.actions.verified(pull)
+
+    def approvals(self, branch: str) -> int:
+        """Return how many approvals the declared rules of a branch of the GitOps repository ask for."""
+        program = self.programs.get(self.flow.stacks[0])
+        rulesets = program.of("github:index/repositoryRuleset:RepositoryRuleset") if program else []
+        asked = [
+            int(each.inputs["rules"]["pullRequest"].get("requiredApprovingReviewCount", 0))
+            for each in rulesets
+            if f"refs/heads/{branch}" in each.inputs["conditions"]["refName"]["includes"]
+            and each.inputs["rules"].get("pullRequest")
+            and each.inputs["repository"] == self._any.gitops.repository
+        ]
+        return max(asked, default=1)
 
     def tell(self, environment: str, service: str, word: str) -> None:
         """Say how a service is, on the tip that Argo CD has synced, as its notifications are declared to."""
@@ -466,7 +550,7 @@ class Stage:
     @property
     def gitops(self) -> str:
         """`owner/name` of the GitOps repository."""
-        return self.settings[STACKS[0]].gitops_repository
+        return self._any.gitops_repository
 
     def head(self, branch: str) -> str:
         """Tip of a branch of the GitOps repository.
@@ -486,7 +570,7 @@ class Stage:
         Raises:
             StageError: the function failed.
         """
-        stack = self.settings[STACKS[0]].tracks[track].host
+        stack = self._any.tracks[track].host
         (schedule,) = (
             each.inputs["name"] for each in self.programs[stack].of("scheduler/schedule:Schedule") if each.name == track
         )
@@ -509,7 +593,7 @@ class Stage:
         return [json.loads(each["Body"]) for each in answer.get("Messages", [])]
 
     def _queue(self, track: str, purpose: str) -> tuple[Any, str]:
-        stack = self.settings[STACKS[0]].tracks[track].host
+        stack = self._any.tracks[track].host
         queues = self.client(stack, "sqs")
         return queues, str(queues.get_queue_url(QueueName=naming.queue(track, purpose))["QueueUrl"])
 
@@ -556,7 +640,7 @@ class Stage:
     def _trouble(self) -> str:
         """What lies in the hook's queues, and the writers' last words."""
         lines: list[str] = []
-        for stack in STACKS:
+        for stack in self.flow.stacks:
             queues = self.client(stack, "sqs")
             for url in queues.list_queues().get("QueueUrls", []):
                 counted = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -649,26 +733,48 @@ def parse_stack(stack: str, overrides: Mapping[str, object]) -> Settings:
     return parse(given, stack=stack)
 
 
+def read_settings() -> dict[str, Settings]:
+    """Return the settings of every stack that has a file.
+
+    Raises:
+        checks.stack_files.StackFileError: a file cannot be used.
+        SettingsError: a setting is refused; each line begins with its file.
+    """
+    found: dict[str, Settings] = {}
+    faults: list[str] = []
+    for name, file in stack_files.read_all(platform_folder()).items():
+        try:
+            found[name] = parse_stack(name, {})
+        except SettingsError as error:
+            faults += [f"{file.path.name}: {line}" for line in str(error).splitlines()]
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return found
+
+
 def _overrides(stack: str, url: str) -> dict[str, object]:
     """Where GitHub is, and what this machine is; all else is as in the stack file."""
     config = stack_config(stack)
-    changed: dict[str, object] = {
-        "slipway:gitops": {**yaml.safe_load(config["slipway:gitops"]), "gitUrl": url, "apiUrl": url},
-    }
+    gitops = {**yaml.safe_load(config["slipway:gitops"]), "gitUrl": url, "apiUrl": url}
+    # Known once its owner has made it.
+    gitops.pop("id", None)
+    changed: dict[str, object] = {"slipway:gitops": gitops}
     machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "amd64"
     tracks = yaml.safe_load(config["slipway:tracks"])
     changed["slipway:tracks"] = {name: {**each, "architecture": machine} for name, each in tracks.items()}
     if "slipway:clusters" in config:
-        clusters = yaml.safe_load(config["slipway:clusters"])
+        clusters = cast("dict[str, dict[str, Any]]", yaml.safe_load(config["slipway:clusters"]))
         for each in clusters.values():
-            each["nodes"]["instanceTypes"] = [_same_size(one, machine) for one in each["nodes"]["instanceTypes"]]
+            nodes: dict[str, Any] = each.get("nodes") or {}
+            each["nodes"] = nodes
+            given = cast("list[str]", nodes.get("instanceTypes") or [_INSTANCES["arm64"]])
+            # Only this machine's own architecture is built for here.
+            nodes["instanceTypes"] = [one for one in given if naming.architecture(one) == machine] or [_INSTANCES[machine]]
         changed["slipway:clusters"] = clusters
     return changed
 
 
-def _same_size(instance_type: str, machine: str) -> str:
-    family, _, size = instance_type.partition(".")
-    return f"{family.replace('g', 'i') if machine == 'amd64' else family}.{size}"
+_INSTANCES: Final = {"arm64": "m7g.large", "amd64": "m7i.large"}
 
 
 def _fronts(settings: Mapping[str, Settings]) -> Mapping[str, Front]:
@@ -682,4 +788,4 @@ def _fronts(settings: Mapping[str, Settings]) -> Mapping[str, Front]:
     }
 
 
-__all__ = ["APPS", "DEVELOPER", "REVIEWER", "STACKS", "Built", "Stage", "StageError", "parse_stack"]
+__all__ = ["DEVELOPER", "REVIEWER", "REVIEWERS", "Built", "Stage", "StageError", "parse_stack", "read_settings"]

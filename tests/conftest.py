@@ -32,6 +32,7 @@ def pytest_collection() -> None:
 # What takes long by its nature: real builds, emulators' starts and ends, whole programs made, changed and taken away in
 # emulated accounts, days of promotions and releases over real Git.
 SLOW: Final = (
+    "checks/test_command.py",
     "functions/test_handlings.py",
     "functions/test_package.py",
     "rehearsal/builds/test_image.py",
@@ -47,6 +48,7 @@ SLOW: Final = (
     "scaffold_repository/test_registry.py",
     "scaffold_repository/test_release.py",
     "scaffold_repository/test_verify.py",
+    "test_another_company.py",
 )
 
 

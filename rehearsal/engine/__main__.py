@@ -8,33 +8,24 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import engine as benchmark
-from components.settings import SettingsError
-from rehearsal.builds import ToolError, ensure_tools
+from rehearsal.__main__ import KNOWN
+from rehearsal.builds import ensure_tools
 from rehearsal.engine.cli import EngineError
 from rehearsal.engine.play import EnginePlay
 from rehearsal.engine.stage import EngineStage
-from rehearsal.githost.schema import SchemaMissingError, ensure_schema
+from rehearsal.githost.schema import ensure_schema
 from rehearsal.lab import PACKAGES, namespace
 from rehearsal.lab.build import Binaries, BuildError, build
 from rehearsal.play import prepare
-from rehearsal.program import ROOT, ProgramError
+from rehearsal.program import ROOT
 from rehearsal.progress import Progress
-from rehearsal.report import Findings, Lab, gather
+from rehearsal.report import Findings, Lab, gathering
 from rehearsal.show import show
 from rehearsal.stage import StageError
 
 _MEMORY_LIMIT: Final = 10 * 2**30
 """The issue's limit, in bytes."""
-_KNOWN: Final = (
-    BuildError,
-    EngineError,
-    ProgramError,
-    SchemaMissingError,
-    SettingsError,
-    StageError,
-    ToolError,
-    namespace.NamespaceError,
-)
+_KNOWN: Final = (*KNOWN, BuildError, EngineError, namespace.NamespaceError)
 
 
 def main() -> int:
@@ -77,9 +68,9 @@ def _play(progress: Progress, stack: ExitStack, binaries: Binaries, findings: Fi
         step.produced = "moto, ministack, git over HTTP with GitHub's API, two doors, five plugins, three control planes"
     play = EnginePlay(stage=stage, progress=progress)
     try:
-        play.run()
+        with gathering(stage, findings):
+            play.run()
     finally:
-        gather(stage, findings)
         lab.states, lab.latencies, lab.outcomes = play.states, play.latencies, stage.outcomes
         lab.peak = stage.peak
     stack.close()

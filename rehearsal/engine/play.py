@@ -18,10 +18,9 @@ from rehearsal.engine.cli import ADMINISTRATOR, PREVIEW, Outcome, Running, Step
 from rehearsal.engine.stage import EngineStage, State
 from rehearsal.lab.control_plane import UNPULLABLE
 from rehearsal.lab.kube import KubeError
-from rehearsal.play import SERVICE, WORKER, Play, expect
+from rehearsal.play import Play, expect
 from rehearsal.program import Request, stack_config
-from rehearsal.report import ENVIRONMENTS
-from rehearsal.stage import STACKS, StageError
+from rehearsal.stage import StageError
 
 COMMITS: Final = 20
 """How many commits are timed in each environment."""
@@ -45,7 +44,7 @@ _CUT_AFTER: Final = 60
 _EVERY: Final = 3
 _WAIT: Final = 120.0
 _LOOK_SECONDS: Final = 0.05
-_NEW_SERVICE: Final = f'    Service("{ADDED}", ServiceArgs(platform=platform, repository="{ADDED}", port=8080))\n'
+_NEW_SERVICE: Final = f'Service("{ADDED}", ServiceArgs(platform=platform, repository="{ADDED}", port=8080))'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +96,16 @@ class EnginePlay(Play):
         _together(self.day_two, self.kept_registry, self.second_colour)
         self.torn_down()
 
+    @property
+    def where(self) -> str:
+        """The environment that a change enters first."""
+        return self.flow.first.environment
+
+    @property
+    def branch(self) -> str:
+        """The GitOps branch that it reads."""
+        return self.flow.first.branch
+
     def settled(self) -> None:
         """All that the day has changed comes to rest."""
         stage = self.stage
@@ -120,18 +129,20 @@ class EnginePlay(Play):
     # The first day
 
     def realise_all(self) -> None:
-        """The owner of the GitOps repository first; the others need nothing of each other."""
-        owner, *others = STACKS
+        """The owner of the GitOps repository first, twice; the others need nothing of each other."""
+        owner, *others = self.flow.stacks
         self.realise(owner)
+        self.know_repository(owner)
         _together(*(functools.partial(self.realise, each) for each in others))
 
-    def realise(self, stack: str) -> None:
+    def realise(self, stack: str, title: str = "`pulumi up` by an administrator makes what the program declares") -> None:
         """`pulumi up`, cut off half-way in two environments, and a preview after it that shows nothing."""
-        if stack == "dev":
+        others = self.flow.stacks[1:]
+        if stack in others[:1]:
             self._killed(stack)
-        elif stack == "stg":
+        elif stack in others[1:2]:
             self._failing(stack)
-        with self.progress.step(stack, "`pulumi up` by an administrator makes what the program declares") as step:
+        with self.progress.step(stack, title) as step:
             program = self.stage.realise(stack)
             outcome = self.stage.last(stack)
             step.produced = f"{self._made(program)}; {_counts(outcome)}; {_by(outcome)}"
@@ -206,60 +217,63 @@ class EnginePlay(Play):
     def heal(self) -> None:
         """Somebody changes what runs by hand."""
         stage = self.stage
-        with self.progress.step("dev", "A change by hand is taken back") as step:
-            before = stage.state("dev", SERVICE)
-            kube = stage.cluster("dev").kube
-            path = kube.path("apps/v1", "Deployment", SERVICE, SERVICE)
+        with self.progress.step(self.where, "A change by hand is taken back") as step:
+            before = stage.state(self.where, self.service)
+            kube = stage.cluster(self.where).kube
+            path = kube.path("apps/v1", "Deployment", self.service, self.service)
             change = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example.com/by-hand:1"}]
             kube.request("PATCH", path, change, content_type="application/json-patch+json")
-            expect(stage.state("dev", SERVICE).images != before.images, "the change is there at first")
-            seconds = stage.settled("dev", SERVICE, before.images[0])
+            expect(stage.state(self.where, self.service).images != before.images, "the change is there at first")
+            seconds = stage.settled(self.where, self.service, before.images[0])
             step.produced = f"taken back by self-heal after {seconds:.1f} s"
 
     def broken_manifest(self) -> None:
         """A manifest that does not render reaches the branch: what runs goes on, and Argo CD says what is wrong."""
         stage = self.stage
-        path = f"apps/{SERVICE}/overlays/dev/kustomization.yaml"
-        with self.progress.step("dev", "A broken manifest shows as Argo CD's error, and changes nothing that runs") as step:
-            good, before = stage.host.read(stage.gitops, "dev", path) or b"", stage.state("dev", SERVICE)
-            stage.host.put_file(stage.gitops, "dev", path, good + b"\nresources: [nowhere.yaml\n", "Break the overlay")
+        path = f"apps/{self.service}/overlays/{self.where}/kustomization.yaml"
+        with self.progress.step(self.where, "A broken manifest shows as Argo CD's error, and changes nothing that runs") as step:
+            good, before = (
+                stage.host.read(stage.gitops, self.branch, path) or b"",
+                stage.state(self.where, self.service),
+            )
+            stage.host.put_file(stage.gitops, self.branch, path, good + b"\nresources: [nowhere.yaml\n", "Break the overlay")
             stage.until(
                 "the error",
-                lambda: stage.state("dev", SERVICE),
+                lambda: stage.state(self.where, self.service),
                 lambda state: state.sync == "Unknown" and "ComparisonError" in state.message,
             )
-            broken = stage.state("dev", SERVICE)
+            broken = stage.state(self.where, self.service)
             self.states["with a broken manifest"] = [broken]
             expect(broken.running == before.running, f"as many pods run as before, and {broken.running} do")
             step.details["Argo CD's error"] = broken.message
-            stage.host.put_file(stage.gitops, "dev", path, good, "Mend the overlay")
-            seconds = stage.settled("dev", SERVICE, before.images[0])
+            stage.host.put_file(stage.gitops, self.branch, path, good, "Mend the overlay")
+            seconds = stage.settled(self.where, self.service, before.images[0])
             step.produced = f"{_first(broken.message)}; healthy {seconds:.1f} s after it was mended"
 
     def missing_image(self) -> None:
         """A tag that no registry has: its pods wait, the old ones go on."""
         stage = self.stage
-        with self.progress.step("dev", "An image that cannot be pulled shows, and the old pods go on") as step:
-            before = stage.state("dev", SERVICE)
-            path = stage.settings["dev"].tracks["develop"].image_file.format(service=SERVICE)
-            good = stage.host.read(stage.gitops, "dev", path) or b""
-            stage.host.put_file(stage.gitops, "dev", path, _with_tag(good, UNPULLABLE), "Name an image that is not there")
+        with self.progress.step(self.where, "An image that cannot be pulled shows, and the old pods go on") as step:
+            before = stage.state(self.where, self.service)
+            path = stage.settings[self.where].tracks[self.flow.first.track].image_file.format(service=self.service)
+            good = stage.host.read(stage.gitops, self.branch, path) or b""
+            stage.host.put_file(stage.gitops, self.branch, path, _with_tag(good, UNPULLABLE), "Name an image that is not there")
             stage.until(
                 "the pods to wait, and Argo CD to say so",
-                lambda: stage.state("dev", SERVICE),
+                lambda: stage.state(self.where, self.service),
                 lambda state: "ImagePullBackOff" in state.message and state.health != "Healthy",
             )
-            waiting = stage.state("dev", SERVICE)
+            waiting = stage.state(self.where, self.service)
             self.states["with an image that is not there"] = [waiting]
             expect(self._old_pods(before.images) > 0, "pods of the image before go on")
             step.details["Argo CD's tree of resources"] = self._tree()
             step.details["What the pods say"] = waiting.message
-            stage.host.put_file(stage.gitops, "dev", path, good, "Name the image before")
-            stage.settled("dev", SERVICE, before.images[0])
+            stage.host.put_file(stage.gitops, self.branch, path, good, "Name the image before")
+            stage.settled(self.where, self.service, before.images[0])
             step.produced = f"{waiting.health}: {_first(waiting.message)}"
 
     def _old_pods(self, images: Sequence[str]) -> int:
-        pods = self.stage.cluster("dev").kube.list("v1", "Pod", SERVICE)
+        pods = self.stage.cluster(self.where).kube.list("v1", "Pod", self.service)
         return sum(
             [each["image"] for each in pod["spec"]["containers"]] == list(images) and pod["status"].get("phase") == "Running"
             for pod in pods
@@ -267,8 +281,8 @@ class EnginePlay(Play):
 
     def _tree(self) -> str:
         """What Argo CD shows below the Application: kind, name, health, and why."""
-        argocd = self.stage.cluster("dev").argocd
-        tree: Any = argocd.request(f"/api/v1/applications/{SERVICE}/resource-tree") if argocd is not None else {}
+        argocd = self.stage.cluster(self.where).argocd
+        tree: Any = argocd.request(f"/api/v1/applications/{self.service}/resource-tree") if argocd is not None else {}
         lines: list[str] = []
         for each in cast("list[dict[str, Any]]", tree.get("nodes", [])):
             health: dict[str, str] = each.get("health") or {}
@@ -281,8 +295,9 @@ class EnginePlay(Play):
     def timed(self) -> None:
         """Twenty commits to every environment's branch, one after another; the environments side by side."""
         with self.progress.step("", f"{COMMITS} commits to every environment are timed, from commit to running") as step:
-            with ThreadPoolExecutor(len(ENVIRONMENTS)) as threads:
-                self.latencies = list(threads.map(self._timed, ENVIRONMENTS))
+            environments = self.flow.environments
+            with ThreadPoolExecutor(len(environments)) as threads:
+                self.latencies = list(threads.map(self._timed, environments))
             shown = [f"{each.environment} {each.median_synced:.2f} s (at most {max(each.synced):.2f})" for each in self.latencies]
             step.produced = f"Synced after {', '.join(shown)} at the median"
             slow = [each.environment for each in self.latencies if each.median_synced > TARGET_SECONDS]
@@ -294,17 +309,17 @@ class EnginePlay(Play):
         settings = stage.settings[environment]
         branch, cluster = settings.environment.gitops_branch, stage.cluster(environment)
         track = next(each for each in settings.tracks.values() if environment in each.environments)
-        path = track.image_file.format(service=SERVICE)
+        path = track.image_file.format(service=self.service)
         first = stage.host.read(stage.gitops, branch, path) or b""
         synced: list[float] = []
         running: list[float] = []
         for number in range(COMMITS):
             tag = f"20260102T{number:06}Z-{number:012x}"
             began = time.monotonic()
-            commit = stage.host.put_file(stage.gitops, branch, path, _with_tag(first, tag), f"Bump {SERVICE} to {tag}")
+            commit = stage.host.put_file(stage.gitops, branch, path, _with_tag(first, tag), f"Bump {self.service} to {tag}")
 
             def there(commit: str = commit) -> bool:
-                app = cluster.argocd.application(SERVICE) if cluster.argocd is not None else None
+                app = cluster.argocd.application(self.service) if cluster.argocd is not None else None
                 sync: Mapping[str, Any] = (app or {}).get("status", {}).get("sync", {})
                 return (sync.get("status"), sync.get("revision")) == ("Synced", commit)
 
@@ -314,7 +329,7 @@ class EnginePlay(Play):
             synced.append(time.monotonic() - began)
             stage.until(
                 f"{tag} to run in {environment}",
-                lambda: stage.state(environment, SERVICE),
+                lambda: stage.state(environment, self.service),
                 lambda state, tag=tag: 0 < state.wanted == state.running and f":{tag}" in state.images[0],
             )
             running.append(time.monotonic() - began)
@@ -326,31 +341,32 @@ class EnginePlay(Play):
     def wrong_account(self) -> None:
         """Credentials of another account are refused before anything is asked for."""
         stage = self.stage
-        with self.progress.step("dev", "Credentials of another account are refused") as step:
-            other = stage.place("stg").account
-            before = _asked(stage, "dev")
-            outcome = stage.engine.up("dev", account=other, check=False)
+        with self.progress.step(self.where, "Credentials of another account are refused") as step:
+            other = stage.place(self.flow.stacks[0]).account
+            before = _asked(stage, self.where)
+            outcome = stage.engine.up(self.where, account=other, check=False)
             said = " ".join(outcome.diagnostics)
             expect(outcome.code != 0 and other in said, f"it is refused by name, and shown was: {said}")
-            expect(_asked(stage, "dev") == before, "nothing was asked of any provider")
+            expect(_asked(stage, self.where) == before, "nothing was asked of any provider")
             step.produced = _first(next(line for each in outcome.diagnostics for line in each.splitlines() if other in line))
 
     def only_previews(self) -> None:
         """The preview role cannot deploy: AWS refuses it, and so does the cluster."""
         stage = self.stage
-        with self.progress.step("dev", "An `up` with the preview role's credentials creates nothing") as step:
-            self._catalogue("dev", _NEW_SERVICE)
-            before = stage.meddler.counts["dev", "create"]
-            outcome = self._up("dev", "--continue-on-error", role=PREVIEW, check=False)
-            self._catalogue("dev", "")
+        where = self.where
+        with self.progress.step(where, "An `up` with the preview role's credentials creates nothing") as step:
+            self._catalogue(where, _NEW_SERVICE)
+            before = stage.meddler.counts[where, "create"]
+            outcome = self._up(where, "--continue-on-error", role=PREVIEW, check=False)
+            self._catalogue(where)
             said = "\n".join(outcome.diagnostics)
             expect(outcome.code != 0, "it fails")
-            tried = stage.meddler.counts["dev", "create"] - before
+            tried = stage.meddler.counts[where, "create"] - before
             expect("AccessDenied" in said and "-preview/" in said, f"AWS refuses the role by name, and shown was: {said}")
             step.details["What the refusals say"] = said
             step.produced = f"{tried} creations tried, all refused; {_by(outcome)}"
-        with self.progress.step("dev", "The cluster lets the preview role try a namespace, and make none") as step:
-            kube = stage.cluster("dev").kube_of(stage.identities.caller(stage.identify("dev", PREVIEW)[0]))
+        with self.progress.step(where, "The cluster lets the preview role try a namespace, and make none") as step:
+            kube = stage.cluster(where).kube_of(stage.identities.caller(stage.identify(where, PREVIEW)[0]))
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ADDED}}
             kube.apply(namespace, dry_run=True)
             step.produced = f"refused by the admission policy: {_first(_refused(lambda: kube.apply(namespace)))}"
@@ -358,63 +374,64 @@ class EnginePlay(Play):
     def added_and_removed(self) -> None:
         """A service more creates, and nothing else; a service less deletes its own, and nothing else."""
         stage = self.stage
-        with self.progress.step("dev", f"A service more, {ADDED}: its preview by the preview role shows what it creates") as step:
-            self._catalogue("dev", _NEW_SERVICE)
-            shown = self._previewed("dev")
+        title = f"A service more, {ADDED}: its preview by the preview role shows what it creates"
+        with self.progress.step(self.where, title) as step:
+            self._catalogue(self.where, _NEW_SERVICE)
+            shown = self._previewed(self.where)
             step.produced = f"{_counts(shown)}; {_by(shown)}"
-        with self.progress.step("dev", f"A service more, {ADDED}, only creates") as step:
-            outcome = self._up("dev")
+        with self.progress.step(self.where, f"A service more, {ADDED}, only creates") as step:
+            outcome = self._up(self.where)
             expect(_creations(outcome) == _creations(shown), "the up creates what the preview has shown")
             others = [each for each in outcome.steps if each.operation != "create"]
             expect(not others, f"only creates, and there were {_named(others)}")
             _own(outcome.steps)
             step.produced = f"{_counts(outcome)}; {_by(outcome)}"
-            stage.taken_over("dev")
-        with self.progress.step("dev", "The sweep scaffolds its directory") as step:
-            stage.sweep("develop")
+            stage.taken_over(self.where)
+        with self.progress.step(self.where, "The sweep scaffolds its directory") as step:
+            stage.sweep(self.flow.first.track)
             path = f"apps/{ADDED}/base/kustomization.yaml"
-            expect(stage.host.read(stage.gitops, "dev", path) is not None, f"{path} is on dev")
-            step.produced = self._subject("dev")
-        with self.progress.step("dev", f"{ADDED} is removed, and takes only what is its own") as step:
-            self._catalogue("dev", "")
-            outcome = self._up("dev")
+            expect(stage.host.read(stage.gitops, self.branch, path) is not None, f"{path} is on {self.branch}")
+            step.produced = self._subject(self.branch)
+        with self.progress.step(self.where, f"{ADDED} is removed, and takes only what is its own") as step:
+            self._catalogue(self.where)
+            outcome = self._up(self.where)
             others = [each for each in outcome.steps if each.operation != "delete"]
             expect(not others, f"only deletes, and there were {_named(others)}")
             _own(outcome.steps)
-            namespace = stage.cluster("dev").kube.get("v1", "Namespace", ADDED)
+            namespace = stage.cluster(self.where).kube.get("v1", "Namespace", ADDED)
             expect(namespace is None, f"its namespace is gone, and it is {(namespace or {}).get('status')}")
             step.produced = f"{_counts(outcome)}; {_by(outcome)}"
-            stage.taken_over("dev")
-        self._unchanged("dev", "The preview after it shows no change")
+            stage.taken_over(self.where)
+        self._unchanged(self.where, "The preview after it shows no change")
 
     def kept_registry(self) -> None:
         """Release images cannot be built again: their registry is not deleted with its service."""
-        stage = self.stage
-        with self.progress.step("stg", f"{ADDED} comes and goes in stg, and its release registry stays") as step:
-            self._catalogue("stg", _NEW_SERVICE)
-            self._up("stg")
-            self._catalogue("stg", "")
-            refused = self._up("stg", check=False)
+        stage, host = self.stage, self.flow.base.host
+        with self.progress.step(host, f"{ADDED} comes and goes in {host}, and its release registry stays") as step:
+            self._catalogue(host, _NEW_SERVICE)
+            self._up(host)
+            self._catalogue(host)
+            refused = self._up(host, check=False)
             said = " ".join(refused.diagnostics)
             expect(refused.code != 0 and "protected" in said, f"the up refuses, and shown was: {said}")
-            repository = naming.repository("release", ADDED)
+            repository = naming.repository(self.flow.base.track, ADDED)
             (urn,) = [
                 each.urn
-                for each in stage.engine.program("stg").of("ecr/repository:Repository")
+                for each in stage.engine.program(host).of("ecr/repository:Repository")
                 if each.inputs["name"] == repository
             ]
-            stage.engine.run("state", "unprotect", urn, "--yes", stack="stg")
-            outcome = self._up("stg")
+            stage.engine.run("state", "unprotect", urn, "--yes", stack=host)
+            outcome = self._up(host)
             _own(outcome.steps)
-            names = [each["repositoryName"] for each in stage.client("stg", "ecr").describe_repositories()["repositories"]]
+            names = [each["repositoryName"] for each in stage.client(host, "ecr").describe_repositories()["repositories"]]
             expect(repository in names, f"{repository} stays in ECR, and there are {names}")
             step.details["What the refusal says"] = said
             step.produced = f"refused while protected; then {_counts(outcome)}, and {repository} is still in ECR; {_by(outcome)}"
-            stage.taken_over("stg")
+            stage.taken_over(host)
 
     def second_colour(self) -> None:
         """The deploy role adds a cluster, shifts a tenth of the requests to it and back, and removes it (docs/blue-green.md)."""
-        stage, stack = self.stage, STACKS[0]
+        stage, stack = self.stage, self.flow.stacks[0]
         (blue,) = stage.settings[stack].clusters
         name = naming.cluster(stack, GREEN)
         with self.progress.step(stack, f"A second colour, {GREEN}, at weight 0: previewed by the preview role") as step:
@@ -456,42 +473,45 @@ class EnginePlay(Play):
     def drift(self) -> None:
         """What is changed beside the program is shown by a refresh, and mended by the next up."""
         stage = self.stage
-        with self.progress.step("dev", "A refresh shows nothing while nothing has drifted") as step:
-            outcome = stage.engine.run("refresh", "--preview-only", stack="dev")
+        with self.progress.step(self.where, "A refresh shows nothing while nothing has drifted") as step:
+            outcome = stage.engine.run("refresh", "--preview-only", stack=self.where)
             stage.outcomes.append(outcome)
             expect(not outcome.steps, f"no drift, and there was {_named(outcome.steps)}")
             step.produced = f"{outcome.kept} resources are as declared; {_by(outcome)}"
-        with self.progress.step("dev", "What was changed by hand shows in a refresh, and the next up mends it") as step:
+        with self.progress.step(self.where, "What was changed by hand shows in a refresh, and the next up mends it") as step:
             touched = self._tamper()
-            outcome = stage.engine.refresh("dev")
+            outcome = stage.engine.refresh(self.where)
             stage.outcomes.append(outcome)
             shown = {each.name: each.operation for each in outcome.steps}
             expect({name: shown.get(name) for name in touched} == touched, f"drift of {touched} is shown, and shown was {shown}")
-            mended = self._up("dev")
-            back = stage.engine.run("refresh", "--preview-only", stack="dev")
+            mended = self._up(self.where)
+            back = stage.engine.run("refresh", "--preview-only", stack=self.where)
             expect(not back.steps, f"mended, and there was still {_named(back.steps)}")
             step.produced = f"{_named(outcome.steps)}; the up: {_counts(mended)}; {_by(mended)}"
-            stage.taken_over("dev")
+            stage.taken_over(self.where)
 
     def _tamper(self) -> Mapping[str, str]:
         """Change three things by hand; what a refresh must say of each, by logical name."""
-        stage, program = self.stage, self.stage.programs["dev"]
-        rule = program.one("cloudwatch/eventRule:EventRule", SERVICE)
-        stage.client("dev", "events").put_rule(Name=rule.inputs["name"], EventPattern='{"source": ["by.hand"]}')
+        stage, program = self.stage, self.stage.programs[self.where]
+        rule = program.one("cloudwatch/eventRule:EventRule", self.service)
+        stage.client(self.where, "events").put_rule(Name=rule.inputs["name"], EventPattern='{"source": ["by.hand"]}')
         alarm = program.of("cloudwatch/metricAlarm:MetricAlarm")[0]
-        stage.client("dev", "cloudwatch").delete_alarms(AlarmNames=[alarm.inputs["name"]])
-        namespace = next(each for each in program.of("core/v1:Namespace") if each.inputs["metadata"]["name"] == WORKER)
+        stage.client(self.where, "cloudwatch").delete_alarms(AlarmNames=[alarm.inputs["name"]])
+        namespace = next(each for each in program.of("core/v1:Namespace") if each.inputs["metadata"]["name"] == self.worker)
         labels = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
-        stage.cluster("dev").kube.patch("v1", "Namespace", WORKER, labels)
+        stage.cluster(self.where).kube.patch("v1", "Namespace", self.worker, labels)
         return {rule.name: "update", alarm.name: "delete", namespace.name: "update"}
 
     def torn_down(self) -> None:
         """Every environment is taken down as docs/tear-down.md says, the GitOps repository's owner last."""
         stage = self.stage
-        owner, *others = STACKS
+        owner, *others = self.flow.stacks
         _together(*(functools.partial(self._torn_down, each) for each in others))
         self._torn_down(owner)
-        expect(stage.host.head(stage.gitops, "master") is not None, "the GitOps repository stays")
+        expect(
+            stage.host.head(stage.gitops, stage.settings[owner].environment.gitops_branch) is not None,
+            "the GitOps repository stays",
+        )
 
     def _torn_down(self, stack: str) -> None:
         """What is retained on purpose stays, and nothing else."""
@@ -561,11 +581,9 @@ class EnginePlay(Play):
         self.stage.outcomes.append(outcome)
         return outcome
 
-    def _catalogue(self, stack: str, more: str) -> None:
-        """A stack's catalogue as in the checkout, and `more` lines of it."""
-        path = self.stage.engine.project(stack) / "services.py"
-        kept = path.read_text(encoding="utf-8").replace(_NEW_SERVICE, "")
-        path.write_text(kept + more, encoding="utf-8")
+    def _catalogue(self, stack: str, *more: str) -> None:
+        """A stack's catalogue as in the checkout, and `more` calls."""
+        self.stage.declare(stack, *more)
 
 
 def unchanged(outcome: Outcome) -> None:

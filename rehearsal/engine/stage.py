@@ -16,6 +16,7 @@ import urllib3
 from werkzeug.wrappers import Request, Response
 
 from components import naming
+from rehearsal.cast import appended
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind
 from rehearsal.engine import provider, served
@@ -25,9 +26,8 @@ from rehearsal.lab import bindings
 from rehearsal.lab.argocd import NAMESPACE
 from rehearsal.lab.build import Binaries
 from rehearsal.lab.clusters import Clusters, LabCluster
-from rehearsal.program import Program
-from rehearsal.report import ENVIRONMENTS
-from rehearsal.stage import STACKS, Stage, StageError
+from rehearsal.program import Program, platform_folder
+from rehearsal.stage import Stage, StageError
 
 _WAIT_SECONDS: Final = 60.0
 _SAMPLE_SECONDS: Final = 2.0
@@ -74,7 +74,7 @@ class EngineStage(Stage):
 
     Attributes:
         binaries: What the lab runs.
-        stacks: Those that will be made.
+        stacks: Those that will be made; all unless given.
         clusters: The control planes.
         engine: The command line, over a copy of the project.
         meddler: Stands between providers and world.
@@ -84,7 +84,7 @@ class EngineStage(Stage):
 
     shows: ClassVar[str] = "Argo CD runs the image of {service} in {environment}"
     binaries: Binaries
-    stacks: Sequence[str] = STACKS
+    stacks: Sequence[str] = ()
     clusters: Clusters = field(init=False)
     engine: Engine = field(init=False)
     meddler: provider.Meddler = field(default_factory=provider.Meddler)
@@ -108,8 +108,9 @@ class EngineStage(Stage):
                 identify=self.identify,
             )
             self.engine.copy_project()
-            for stack in STACKS:
+            for stack in self.flow.stacks:
                 self.engine.configure(stack, self.overrides(stack))
+                self.declare(stack)
             sampler = threading.Thread(target=self._sample, name="memory")
             sampler.start()
             self._stack.callback(sampler.join)
@@ -122,7 +123,9 @@ class EngineStage(Stage):
     def _make_world(self, stack: ExitStack) -> CloudWorld:
         self.clusters = stack.enter_context(Clusters(self.binaries, self.folder / "clusters", self.emulators, self.say))
         # Each takes seconds to start, and the first is needed soon.
-        self.clusters.prewarm(naming.cluster(name, colour) for name in self.stacks for colour in self.settings[name].clusters)
+        self.clusters.prewarm(
+            naming.cluster(name, colour) for name in self.stacks or self.flow.stacks for colour in self.settings[name].clusters
+        )
         return CloudWorld(self.emulators, github=self.host, lab=self.clusters)
 
     def _behind(self) -> Behind | None:
@@ -148,7 +151,7 @@ class EngineStage(Stage):
     def first_day(self) -> None:
         """Also: in every account there is an administrator's role, which makes the first `up`."""
         super().first_day()
-        for stack in STACKS:
+        for stack in self.flow.stacks:
             arn = self.administrator(stack)
             path, _, name = arn.partition(":role")[2].rpartition("/")
             iam = self.client(stack, "iam")
@@ -169,6 +172,9 @@ class EngineStage(Stage):
         """
         settings, account = self.settings[stack], self.place(stack).account
         named = [arn for each in settings.clusters.values() for arn in each.admins]
+        if not settings.clusters:
+            # A tooling stack has no cluster that must admit its administrator.
+            return f"arn:aws:iam::{account}:role/platform-admin"
         found = next((each for each in named if each.split(":")[4] == account), "")
         if not found:
             msg = (
@@ -204,9 +210,22 @@ class EngineStage(Stage):
 
     def prepare_repository(self) -> None:
         """The GitOps repository with its branches, where the stack that owns it is not made."""
-        self.host.create_repository(self.gitops, default_branch="master", auto_init=True)
-        for name in sorted({each.environment.gitops_branch for each in self.settings.values()} - {"master"}):
-            self.host.create_branch(self.gitops, name, source="master")
+        default = self.settings[self.flow.stacks[0]].environment.gitops_branch
+        self.host.create_repository(self.gitops, default_branch=default, auto_init=True)
+        for name in sorted({each.environment.gitops_branch for each in self.settings.values()} - {default}):
+            self.host.create_branch(self.gitops, name, source=default)
+
+    def declare(self, stack: str, *calls: str) -> None:
+        """Let a stack's services.py declare the platform's services, the examples of the play, and `calls`."""
+        path = self.engine.project(stack) / "services.py"
+        own = (platform_folder() / "services.py").read_text(encoding="utf-8")
+        path.write_text(own + appended([*(each.call for each in self.cast.added), *calls]), encoding="utf-8")
+
+    def write_down_repository(self) -> None:
+        """Write it into the engine's stack files too."""
+        super().write_down_repository()
+        for stack in self.flow.stacks:
+            self.engine.configure(stack, self.overrides(stack))
 
     def realise(self, stack: str) -> Program:
         """`pulumi up`."""
@@ -268,7 +287,7 @@ class EngineStage(Stage):
         """Every service of every environment whose cluster runs."""
         return [
             self.state(name, service)
-            for name in ENVIRONMENTS
+            for name in self.flow.environments
             if self.clusters.find(naming.cluster(name, self.settings[name].active_colour)) is not None
             for service in self.services(name)
         ]

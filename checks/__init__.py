@@ -1,0 +1,1 @@
+"""`make check`: checks a platform's own stack files and services. Fast, offline and read-only."""
