@@ -288,5 +288,5 @@ def _listed(values: Strings) -> Any:  # noqa: ANN401 — a list, or what a calle
 def _refuse_wildcards(sid: str, actions: Sequence[str]) -> None:
     wild = [action for action in ([actions] if isinstance(actions, str) else actions) if "*" in action]
     if wild:
-        msg = f"statement {sid}: actions {wild} hold a wildcard; allowed are whole action names: name each one that is needed"
+        msg = f"statement {sid}: actions {wild} hold a wildcard. Name each action that is needed."
         raise StatementError(msg)

@@ -1,7 +1,8 @@
-"""Which permissions an AWS API call needs: IAM actions, the ARNs they are on, and condition keys.
+"""Map AWS API calls to the permissions that they need: IAM actions, ARNs and condition keys.
 
-Actions differ from operations in places, and one call can need several: tags on creation, a role that is handed on. The table
-names every operation that the rows call; one that it does not name is an error, never an allowance. Source, for every service:
+Some actions have another name than their operation, and some calls need several actions: for tags at creation, for a role that
+the call passes to a service. The table names every operation that the rows call. An operation without a rule is an error, never
+an allowance. Source, for every service:
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 (tests/rehearsal/cloud/test_authorization.py compares the table with a copy of it).
 """
@@ -32,7 +33,7 @@ Values = str | Sequence[str] | None
 
 
 class UnknownCallError(LookupError):
-    """A call whose permissions the table does not know."""
+    """Raised for a call or a function without a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class Call:
         return _PREFIXES.get(self.service, self.service)
 
     def given(self, path: str) -> list[str]:
-        """Values of a parameter, by its path; each element where it is a list."""
+        """Return the values of a parameter, by its path; a list counts as its elements."""
         found: list[Any] = [self.parameters]
         for part in path.split("."):
             found = [
@@ -88,7 +89,7 @@ class Call:
         return [str(each) for each in found]
 
     def arns(self, template: str) -> list[str]:
-        """The ARNs that a template stands for; a parameter that is not given stands for any."""
+        """Return the ARNs of a template. A parameter that the call does not give matches any value."""
         names = [(match[1], match[2]) for match in _PLACEHOLDER.finditer(template)]
         own = {"region": [self.region], "account": [self.account]}
         arns = [template]
@@ -105,17 +106,17 @@ def _listed(value: object) -> list[object]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What one operation needs.
+    """The permissions of one operation.
 
     Attributes:
-        on: Templates of the ARNs that it acts on.
-        action: Its action's name, where that is not the operation's own.
-        tags: The parameter that holds tags, and the further action that tagging needs.
-        tagged: Template of the ARN that is tagged, where it is not the first of `on`.
-        passes: Parameters that hold a role's ARN, and the services that the role is handed to.
-        also: Further actions and the templates of what they are on.
-        linked: Service-linked role that AWS makes on the first such call: its principal and its name.
-        looks: Reads the service-linked role as well, with the caller's permissions.
+        on: Templates of the ARNs that the operation acts on.
+        action: Name of its action, if that differs from the operation's.
+        tags: The parameter that holds tags, and the action that tagging needs in addition.
+        tagged: Template of the tagged ARN, if that is not the first of `on`.
+        passes: Parameters that hold a role's ARN, and the services that the call passes the role to.
+        also: Further actions, each with the template of its resource.
+        linked: Service-linked role that AWS creates on the first such call: `principal/name`.
+        looks: Whether AWS also reads the service-linked role with the caller's permissions.
     """
 
     on: tuple[str, ...] = ("*",)
@@ -129,7 +130,7 @@ class Rule:
 
 
 def permissions(call: Call) -> Sequence[Permission]:
-    """What a call needs.
+    """Return the permissions that a call needs.
 
     Raises:
         UnknownCallError: the table does not know the operation, or a resource's form.
@@ -172,7 +173,7 @@ def _linked(call: Call, rule: Rule) -> Iterator[Permission]:
     yield Permission(action="iam:CreateServiceLinkedRole", resource=arn, context={"iam:AWSServiceName": service})
 
 
-# Keys that policies here may name; those that a request does not carry are absent, not unknown.
+# Condition keys that the declared policies may name. A request that does not carry one states its absence.
 _IAM_KEYS: Final = (
     "iam:AWSServiceName",
     "iam:AssociatedResourceArn",
@@ -181,7 +182,7 @@ _IAM_KEYS: Final = (
     "iam:PolicyARN",
 )
 _BOUND_BY_THE_CALL: Final = frozenset({"CreateRole", "PutRolePermissionsBoundary"})
-# Conditions on a boundary look at the role's present one.
+# Their condition on a boundary tests the role's present boundary.
 _BOUND_BEFORE: Final = frozenset(
     {
         "AttachRolePolicy",
@@ -199,7 +200,7 @@ _BOUND_BEFORE: Final = frozenset(
 
 
 def _context(call: Call, permission: Permission) -> Mapping[str, Values]:
-    """Condition keys of the request: AWS's global ones, and IAM's."""
+    """Return the condition keys of the request: AWS's global keys, and IAM's."""
     tags = _tags(call)
     keys: dict[str, Values] = {
         "aws:RequestedRegion": "us-east-1" if call.service in _GLOBAL else call.region,
@@ -226,7 +227,7 @@ _TAGS: Final = ("Tags", "tags", "tagging")
 
 
 def _tags(call: Call) -> dict[str, str]:
-    """The tags of a request, in whichever of AWS's forms."""
+    """Return the tags of a request, from any of AWS's forms of tags."""
     found: dict[str, str] = {}
     lists: list[Any] = [call.parameters.get(key) for key in _TAGS]
     lists += [each.get("Tags") for each in cast("list[dict[str, Any]]", call.parameters.get("TagSpecifications") or [])]
@@ -263,7 +264,7 @@ def _instance(call: Call, id_: str) -> str:
 
 
 def _same(rule: Rule, *operations: str) -> dict[str, Rule]:
-    """One rule for several operations."""
+    """Give several operations the same rule."""
     return dict.fromkeys(operations, rule)
 
 
@@ -301,7 +302,7 @@ def _ec2(kind: str, parameter: str = "") -> str:
 
 
 def _made(*on: str) -> Rule:
-    """Something new in EC2, whose tags are an action of their own."""
+    """Return the rule of a creation in EC2, where tags need an action of their own."""
     return Rule(on=on, tags=("TagSpecifications", "CreateTags"))
 
 
@@ -727,7 +728,7 @@ FUNCTIONS: Final[Mapping[str, Sequence[FunctionCall]]] = {
 
 
 def function_calls(token: str, args: Mapping[str, Any]) -> Sequence[tuple[str, str, Mapping[str, Any]]]:
-    """Service, operation and parameters of the calls that a function of the AWS provider makes.
+    """Return service, operation and parameters of the calls that a function of the AWS provider makes.
 
     Raises:
         UnknownCallError: the table does not know the function.
@@ -742,7 +743,7 @@ def function_calls(token: str, args: Mapping[str, Any]) -> Sequence[tuple[str, s
 
 
 def _role_name(value: str) -> str:
-    """A role's name, from itself or from the ARN of a session of the role."""
+    """Return a role's name, given the name, the role's ARN, or the ARN of a session."""
     return value.split("/")[1] if ":assumed-role/" in value else value.rpartition("/")[2]
 
 

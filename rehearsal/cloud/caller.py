@@ -1,4 +1,4 @@
-"""Who makes the engine's AWS calls, and the judgement of each call by that role's documents, before it is sent."""
+"""Judge the engine's AWS calls by the documents of the role that runs the engine, before they are sent."""
 
 import functools
 import re
@@ -21,7 +21,7 @@ def _no_boundary(account: str, name: str) -> None:
 
 @dataclass(kw_only=True)
 class Caller:
-    """A session of a role, or the root of an account, which no policy limits.
+    """A session of a role, or an account's root user, which no policy limits.
 
     Attributes:
         identity: The principal, with its policies as they were when the run began.
@@ -37,12 +37,12 @@ class Caller:
 
     @property
     def account(self) -> str:
-        """The account that the caller acts in."""
+        """Account that the caller acts in."""
         return self.identity.account
 
     @property
     def arn(self) -> str:
-        """The ARN as `GetCallerIdentity` answers it."""
+        """ARN of the caller, as `GetCallerIdentity` returns it."""
         return self.identity.caller_arn
 
     def refusal(self, service: str, operation: str, parameters: Mapping[str, Any], region: str) -> str:
@@ -84,7 +84,7 @@ class Caller:
     def handling_refusal(self, type_: str, verb: str, inputs: Mapping[str, Any], region: str) -> str:
         """Return AWS's words when the caller lacks one of a verb's permissions for a whole resource type, "" otherwise.
 
-        A row makes fewer calls than the real provider in places: this holds the caller to AWS's own list as well.
+        Some rows make fewer calls than the real provider. This check covers the calls that they leave out.
 
         Args:
             type_: Pulumi type token.
@@ -125,7 +125,7 @@ class Caller:
         return fault
 
     def _said(self, needed: Permission, reason: str) -> str:
-        """AWS's sentence: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
+        """Return AWS's message: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
         if denial := _DENIAL.match(reason):
             kind = "a permissions boundary" if "boundary" in denial[1] else "an identity-based policy"
             why = f"with an explicit deny in {kind}" + (f": statement {denial[2]}" if denial[2] else "")
@@ -137,7 +137,7 @@ class Caller:
 
 
 def root(account: str) -> Caller:
-    """The root of an account."""
+    """Return the root user of an account."""
     return Caller(identity=Identity(account=account, principal_arn=f"arn:aws:iam::{account}:root"))
 
 

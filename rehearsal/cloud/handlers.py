@@ -1,9 +1,9 @@
-"""What handling a resource needs beyond the calls that its row makes.
+"""Permissions that handling a resource needs beyond the calls of its row.
 
-A row asks the emulators as little as it can. The provider that bridges Terraform asks AWS for more, and AWS's own handlers of a
-type list what they need (`handlers.<verb>.permissions` in the CloudFormation schemas). What the two need of a role and the rows
-do not show is here, so that the lab is as strict as AWS. The whole list is in tests/roles/needs.py; tests/engine/test_roles.py
-holds the roles as they stand in the lab to it.
+A row makes as few calls as possible. The provider that bridges Terraform makes more, and AWS's own handlers of a type list what
+they need (`handlers.<verb>.permissions` in the CloudFormation schemas). This table holds what these two need and the rows do not
+show, so that the lab is as strict as AWS. The complete list is in tests/roles/needs.py; tests/engine/test_roles.py compares the
+lab's roles with it.
 
 Sources: https://docs.aws.amazon.com/cloudcontrolapi/latest/userguide/resource-type-schemas.html and, for each type,
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
@@ -102,14 +102,14 @@ def needs(type_: str, verb: str, inputs: Mapping[str, Any], *, account: str, reg
     return [Permission(action=each, resource=on, context=context) for each in actions]
 
 
-# None of these actions hands a role on or attaches a policy.
+# None of these actions passes a role or attaches a policy.
 _NOT_CARRIED: Final = dict.fromkeys(
     ("ec2:CreateAction", "iam:AWSServiceName", "iam:AssociatedResourceArn", "iam:PassedToService", "iam:PolicyARN")
 )
 
 
 def _arn(type_: str, inputs: Mapping[str, Any], account: str) -> str:
-    """ARN of what IAM's actions are on; other services' are asked for in general."""
+    """Return the ARN that IAM's actions act on; `*` for other services."""
     kind = {"aws:iam/role:Role": "role", "aws:iam/policy:Policy": "policy"}.get(type_)
     if kind is None:
         return "*"

@@ -35,7 +35,7 @@ class Where:
     Attributes:
         place: Account that its credentials are of, and region.
         provider: Its configuration, such as `kubeconfig`.
-        caller: Whose credentials it has; None where nobody's policies are judged.
+        caller: Principal of its credentials; None to judge no policies.
     """
 
     place: Place
@@ -182,7 +182,7 @@ class Ask:
         lab: The control planes that stand in for EKS, if there are any.
         old: The properties as they were, where a resource is updated.
         provider: Configuration of the provider that was asked.
-        caller: Whose credentials the calls are made with; None where nobody's policies are judged.
+        caller: Principal that makes the calls; None to judge no policies.
     """
 
     request: Request
@@ -228,7 +228,7 @@ class Ask:
         """Return the same request for calls that the emulators need and the engine's caller does not make at AWS.
 
         Args:
-            because: What AWS does by itself there; it is read by people alone.
+            because: Reason, for readers and for the test that lists the reasons.
         """
         del because
         other = copy.copy(self)
@@ -236,7 +236,7 @@ class Ask:
         return other
 
     def authorize(self, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
-        """Hold a call to the caller's policies; `operation` is the API's own name.
+        """Check a call against the caller's policies; `operation` is the API's own name.
 
         Raises:
             RealiseError: they do not allow it, in AWS's words.
@@ -343,7 +343,7 @@ class Row:
         check: Why it would be refused, seen without making it; without it, `create` is tried up to its first call that makes
             something.
         replaces_of: Which of the changed inputs cannot be changed in place, where `replaces` cannot say it beforehand.
-        attempt: Asks what the real provider asks for the preview of a creation or change; without it, that asks nothing.
+        attempt: Makes the request that the real provider makes to preview a creation or change; None if it makes none.
     """
 
     create: Creator

@@ -483,7 +483,6 @@ TABLE: Final[Mapping[str, Needs]] = {
         calls={
             "read": [
                 "s3:GetBucketAcl",
-                "s3:GetBucketLocation",
                 "s3:GetBucketPolicy",
                 "s3:GetBucketRequestPayment",
             ],
