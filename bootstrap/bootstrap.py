@@ -93,7 +93,7 @@ def main(
     Returns:
         0 when everything is as asked, 1 when bootstrap or AWS refuses, or when the check finds something missing.
     """
-    parser = _parser()
+    parser = command_line()
     asked = parser.parse_args(arguments)
     if asked.check and (asked.apply or asked.put_key):
         parser.error("--check changes nothing: leave out --apply and --put-key, or run them first")
@@ -142,7 +142,8 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     (stream or sys.stdout).write(f"{text}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bootstrap", description=__doc__)
     parser.add_argument("--stack", required=True, help="stack whose account is prepared: dev, stg, prd")
     parser.add_argument("--apply", action="store_true", help="make the changes; without it they are only named")

@@ -1,12 +1,13 @@
 """Runs bootstrap and its check in emulated accounts, as people run them on the first day."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bootstrap.bootstrap import run
+from bootstrap.bootstrap import main, run
 from bootstrap.check import Look, Outside, check, read_services
 from bootstrap.github import GitHub
 from bootstrap.look import OutsideError
@@ -29,6 +30,16 @@ GITHUB_UNANSWERED: Final[Mapping[str, str]] = dict.fromkeys(
     "the Git host has no routes for it",
 )
 """The same for the Git host. Drop a key when the host gets its routes."""
+
+
+COMMANDS: Final = (
+    ".venv/bin/python -m bootstrap --stack dev",
+    ".venv/bin/python -m bootstrap --stack dev --apply",
+    ".venv/bin/python -m bootstrap --stack dev --apply --put-key develop=writer-develop.pem --put-key reader=reader.pem",
+    ".venv/bin/python -m bootstrap --check --stack dev",
+    ".venv/bin/python -m bootstrap --check --stack dev --runner-address 203.0.113.7",
+)
+"""Commands of docs/adopt.md that `perform` runs as they stand there."""
 
 
 @dataclass(kw_only=True)
@@ -95,6 +106,42 @@ def apply(emulators: Emulators, settings: Settings, puts: Mapping[str, Path], sa
     return run(place_of(emulators, settings, puts), apply=True, say=say)
 
 
+def perform(command: str, emulators: Emulators, settings: Settings, *, root: Path, outside: Outside | None = None) -> int:
+    """Run one of `COMMANDS` by bootstrap's own command line, in an emulated account, and return its status.
+
+    Files that it names are taken from the working directory, as a shell takes them.
+
+    Args:
+        command: The command as docs/adopt.md has it.
+        emulators: Running emulators.
+        settings: The settings of the stack that it names.
+        root: Folder of services.py.
+        outside: GitHub, DNS and the internet; without it they are asked for nothing.
+    """
+    program, arguments = shlex.split(command)[:3], shlex.split(command)[3:]
+    if program != [".venv/bin/python", "-m", "bootstrap"]:
+        msg = f"{command!r} is no command of bootstrap"
+        raise ValueError(msg)
+    session = place_of(emulators, settings).session
+    return main(arguments, session=session, root=root, settings=settings, outside=outside or outside_of(settings, ""))
+
+
+def outside_of(settings: Settings, token: str, unanswered: Mapping[str, str] | None = None) -> Outside:
+    """Return this world's outside: the Git host, no DNS and no internet.
+
+    Args:
+        settings: The stack's settings; `gitops.apiUrl` is the Git host's.
+        token: A person's token at the Git host, "" for none.
+        unanswered: Reason by check that this world cannot answer; `UNANSWERED` and `GITHUB_UNANSWERED` unless given.
+    """
+    return Outside(
+        github=GitHub(url=settings.gitops.api_url, token=token),
+        name_servers=_no_dns,
+        own_address=_no_address,
+        unanswered={**UNANSWERED, **GITHUB_UNANSWERED} if unanswered is None else unanswered,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checked:
     """A check's report, judged by what this world can answer.
@@ -127,16 +174,10 @@ def look(  # noqa: PLR0913 — a check joins the account, the Git host and the c
         unanswered: Reason by check that this world cannot answer; `UNANSWERED` and `GITHUB_UNANSWERED` unless given.
         say: Is given each row.
     """
-    reasons = {**UNANSWERED, **GITHUB_UNANSWERED} if unanswered is None else unanswered
-    outside = Outside(
-        github=GitHub(url=settings.gitops.api_url, token=token),
-        name_servers=_no_dns,
-        own_address=_no_address,
-        unanswered=reasons,
-    )
+    outside = outside_of(settings, token, unanswered)
     place = place_of(emulators, settings)
     report = check(Look(place=place, outside=outside, services=read_services(root, settings)), say=say)
-    excused = tuple(f"{key}:" for key in reasons)
+    excused = tuple(f"{key}:" for key in outside.unanswered)
     faults = [
         row
         for row in report.rows

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bootstrap.bootstrap import read_settings
 from bootstrap.report import State
 from rehearsal.cloud.emulators import Emulators
-from rehearsal.first_day import GITHUB_UNANSWERED, UNANSWERED, apply, look
+from rehearsal.first_day import COMMANDS, GITHUB_UNANSWERED, UNANSWERED, apply, look, perform
+from tests.bootstrap.kit import make_key
 from tests.conftest import EXAMPLE
 
 pytestmark = pytest.mark.slow
@@ -17,12 +16,7 @@ pytestmark = pytest.mark.slow
 
 def test_bootstrap_prepares_emulated_accounts_and_the_check_finds_them_ready(tmp_path: Path) -> None:
     path = tmp_path / "app.pem"
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-    )
+    path.write_text(make_key()[0], encoding="utf-8")
     said: list[str] = []
     with Emulators(tmp_path / "logs") as emulators:
         for stack, purposes in (("prd", ["reader"]), ("dev", ["develop", "reader"])):
@@ -37,3 +31,16 @@ def test_bootstrap_prepares_emulated_accounts_and_the_check_finds_them_ready(tmp
             assert [row for row in after.faults if row.key not in github] == []
             assert {row.key for row in after.report.of(State.NOT_LOOKED_AT)} & UNANSWERED.keys()
             assert not {row.key for row in after.faults} & GITHUB_UNANSWERED.keys()
+
+
+def test_the_commands_of_the_page_run_as_they_stand_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings("dev", EXAMPLE)
+    for name in ("writer-develop.pem", "reader.pem"):
+        (tmp_path / name).write_text(make_key()[0], encoding="utf-8")
+    with Emulators(tmp_path / "logs") as emulators:
+        for command in COMMANDS:
+            # Something of this world always stays unanswered, so a check never ends with 0.
+            assert perform(command, emulators, settings, root=EXAMPLE) == (1 if "--check" in command else 0), command
+        after = look(emulators, settings, root=EXAMPLE, token="", unanswered={}, say=lambda _: None)
+        assert {row.key for row in after.report.of(State.READY)} >= {"state-key", "secret:develop", "secret:reader", "zone"}
