@@ -1,13 +1,12 @@
 """The GitOps repository as the program declares it for prd of the example, at the Git host, and those who may attack it."""
 
-import base64
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from rehearsal.actions import Actions, Run
 from rehearsal.cloud import CloudWorld, Emulators
@@ -173,7 +172,13 @@ def repository(folder: Path) -> Generator[Repository]:
         host.set_environment_secret(
             REPOSITORY, "slipway-promoter", "SLIPWAY_PROMOTER_KEY", key(str(PROMOTER)).private_pem.decode()
         )
-        yield Repository(world=world, actions=Actions(host=host, repository=REPOSITORY), **people)
+        yield Repository(
+            world=world,
+            actions=Actions(host=host, repository=REPOSITORY),
+            alice=people["alice"],
+            bob=people["bob"],
+            carol=people["carol"],
+        )
         world.pool.clear()
 
 
@@ -201,13 +206,3 @@ def _order(resource: Request) -> int:
     """Waits that the engine would hold: repository, default branch, files, the rest, branches, rules."""
     kinds = [":Repository", ":BranchDefault", ":RepositoryFile", "", ":Branch", ":RepositoryRuleset"]
     return next((place for place, kind in enumerate(kinds) if kind and resource.type.endswith(kind)), kinds.index(""))
-
-
-def encoded(text: str) -> str:
-    """Text for the contents API."""
-    return base64.b64encode(text.encode()).decode()
-
-
-def job(run: Run) -> Any:  # noqa: ANN401 — results by job
-    """A run's jobs."""
-    return dict(run.jobs)
