@@ -42,6 +42,7 @@ SLOW: Final = (
     "rehearsal/cloud/test_rows_eks.py",
     "rehearsal/cloud/test_rows_kubernetes.py",
     "rehearsal/cloud/test_rows_program.py",
+    "rehearsal/test_refusals.py",
     "scaffold_repository/test_installed.py",
     "scaffold_repository/test_manifests.py",
     "scaffold_repository/test_model.py",
