@@ -127,7 +127,7 @@ class Provider(Package):
         allowed = [str(each) for each in accounts]
         account = self._caller.account
         if self._package == "aws" and allowed and account not in allowed:
-            context.abort(grpc.StatusCode.UNKNOWN, f"AWS account ID not allowed: {account}; allowed are {', '.join(allowed)}")
+            context.abort(grpc.StatusCode.UNKNOWN, f"AWS account ID not allowed: {account}")
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True, acceptResources=False)
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802

@@ -1,4 +1,4 @@
-"""components/settings.py: a wrong value stops before any resource, and says what, got, allowed, fix."""
+"""components/settings: a wrong value stops before any resource, and says key, value, expectation and fix."""
 
 import re
 from collections.abc import Mapping

@@ -638,7 +638,7 @@ def test_every_track_of_a_stack_is_shown_and_each_message_goes_to_its_own(
 REFUSALS = [
     ("an unknown id", ["--send", "zzz"], "--send names 'zzz', which no message has (seen: 4 messages)", "Run it without --send"),
     ("no id", ["--send", ""], "--send names '', which no message has", "Run it without --send"),
-    ("another stack", ["--stack", "qa", "--send-all"], "--stack is 'qa': one with a file", "Name one"),
+    ("another stack", ["--stack", "qa", "--send-all"], "There is no file Pulumi.qa.yaml for the stack 'qa'", "Name one"),
     (
         "a stack without a track",
         ["--stack", "prd", "--send-all"],
