@@ -504,7 +504,7 @@ def make_alarm(parent: pulumi.Resource, name: str, watched: Watched, topic: aws.
         datapoints_to_alarm=watched.breaching_periods,
         treat_missing_data="breaching" if watched.below else "notBreaching",
         alarm_actions=[topic.arn],
-        ok_actions=[topic.arn] if watched.ends else [],
+        ok_actions=[topic.arn] if watched.ends else None,
         opts=pulumi.ResourceOptions(parent=parent),
     )
 

@@ -31,6 +31,10 @@ RUNTIME_PACKAGES: Final = ("boto3", "botocore", "jmespath", "python-dateutil", "
 
 _LOG: Final = logging.getLogger(__name__)
 
+# What is done in batches is judged by the action for one.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+_BATCHES: Final = {f"sqs:{each}Batch": f"sqs:{each}" for each in ("ChangeMessageVisibility", "DeleteMessage", "SendMessage")}
+
 _REPLACED: Final = {
     "app": ("set_request_account_id",),
     "core.iam_actions": ("extract_resource_arn",),
@@ -202,7 +206,7 @@ def _roles_are_judged(evaluator: Any, iam: Any) -> None:  # noqa: ANN401 — mod
         )
         request = Request(
             caller=identity,
-            action=str(context.action),
+            action=_BATCHES.get(str(context.action), str(context.action)),
             resource=str(context.resource_arn),
             context={"aws:RequestedRegion": str(context.region), "aws:SecureTransport": "true"},
             resource_account=account,
@@ -270,6 +274,9 @@ def _resources_have_their_arn(actions: Any, secrets: Any) -> None:  # noqa: ANN4
         arn = str(original(service, method, path, headers, body, query, region, account))
         if service == "ssm" and arn == "*" and "GetParametersByPath" in str(headers.get("x-amz-target", "")):
             return f"arn:aws:ssm:{region}:{account}:parameter{json.loads(body)['Path'].rstrip('/')}"
+        if service == "sns" and arn == "*":
+            # The topic is in the form that boto3 sends, which ministack looks for in the query.
+            return parse_qs(body.decode()).get("TopicArn", ["*"])[0]
         if service == "secretsmanager":
             name = arn.partition(":secret:")[2]
             secret = secrets._secrets.get_scoped(account, region, name)  # noqa: SLF001 — as above

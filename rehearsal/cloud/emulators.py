@@ -84,11 +84,13 @@ class Emulators:
 
     Attributes:
         logs: Folder that holds `ministack.log` and `moto.log`.
+        endpoints: Address by service, of what neither emulator serves; functions are told of them.
     """
 
     def __init__(self, logs: Path) -> None:
         """Prepare; `logs` is made if need be."""
         self.logs = logs
+        self.endpoints: dict[str, str] = {}
         self._processes: dict[str, Process] = {}
         self._clients: dict[tuple[str, ...], Any] = {}
         self._lock = threading.Lock()
@@ -138,7 +140,7 @@ class Emulators:
         """
         return self._client(service, region, emulator or _served_by(service), account, "")
 
-    def client_as(self, role_arn: str, service: str, region: str, *, session: str = "rehearsal") -> Any:  # noqa: ANN401 — as above
+    def client_as(self, role_arn: str, service: str, region: str, *, session: str = "rehearsal", url: str = "") -> Any:  # noqa: ANN401 — as above
         """A client of ministack that acts as a role, with what the role's policies allow and no more.
 
         Args:
@@ -146,16 +148,21 @@ class Emulators:
             service: boto3's name of a service of ministack.
             region: An AWS region.
             session: Name of the session.
+            url: Where the service is, if ministack does not serve it: see `endpoints`.
         """
         account = role_arn.split(":")[4]
         assumed = self.client("sts", account, region).assume_role(RoleArn=role_arn, RoleSessionName=session)["Credentials"]
-        return self._client(service, region, MINISTACK, assumed["AccessKeyId"], assumed["SessionToken"])
+        return self._client(service, region, MINISTACK, assumed["AccessKeyId"], assumed["SessionToken"], url)
 
-    def _client(self, service: str, region: str, emulator: str, key: str, token: str) -> Any:  # noqa: ANN401 — as above
+    def client_with(self, access_key_id: str, service: str, region: str) -> Any:  # noqa: ANN401 — as above
+        """A client of ministack with an access key that ministack has given to a session, such as a function's."""
+        return self._client(service, region, MINISTACK, access_key_id, "")
+
+    def _client(self, service: str, region: str, emulator: str, key: str, token: str, url: str = "") -> Any:  # noqa: ANN401, PLR0913, PLR0917 — as above; the parts of a client
         if emulator not in self._processes:
             msg = f"client of {service}: the emulators are not running; use it inside `with Emulators(...)`"
             raise EmulatorError(msg)
-        identity = (service, region, emulator, key)
+        identity = (service, region, emulator, key, url)
         with self._lock:
             # Making clients is not thread-safe, using them is.
             # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#caveats-1
@@ -164,7 +171,7 @@ class Emulators:
                     service,
                     region_name=region,
                     # Explicit, so that no configuration of this machine can lead to real AWS.
-                    endpoint_url=self._processes[emulator].url,
+                    endpoint_url=url or self._processes[emulator].url,
                     aws_access_key_id=key,
                     aws_secret_access_key=_SECRET,
                     aws_session_token=token or None,

@@ -126,7 +126,8 @@ def test_a_single_stack_may_host_both_tracks() -> None:
     ]
     assert len(program.of("codepipeline/pipeline:Pipeline")) == 4
     assert len(program.of("codebuild/project:Project")) == 4
-    assert len(program.of("cloudwatch/eventRule:EventRule")) == 4
+    # One per service and track, and one for each track's failed builds.
+    assert len(program.of("cloudwatch/eventRule:EventRule")) == 6
     assert len(program.of("slipway:image_hook:ImageHook")) == 2
     # Nothing of the release track is left in stg, and its images come from dev's registry now.
     stg = evaluate("stg", config={**both, "slipway:builds": None, "slipway:alarms": None})

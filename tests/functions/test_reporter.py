@@ -13,6 +13,8 @@ from components import naming
 from functions.gitops_writer import reporter
 from functions.gitops_writer.settings import SettingsError, read_reporter
 from rehearsal.githost.model import Call, Fault
+from rehearsal.program import evaluate
+from tests.components.test_settings import changed
 from tests.functions.reporting import APP, LOG, PIPELINE, SERVICE_REPOSITORY, Desk, desk
 
 CONTEXT = "slipway/develop/shop"
@@ -356,3 +358,15 @@ def test_lambda_gets_what_it_must_retry(it: Desk, monkeypatch: pytest.MonkeyPatc
 def test_a_variable_that_is_missing_is_told_with_the_component_that_declares_it() -> None:
     with pytest.raises(SettingsError, match=r"(?s)SLIPWAY_TRACK is missing.*AWS_REGION is missing.*components/build_reports\.py"):
         read_reporter({})
+
+
+def test_the_declared_function_can_be_configured_so() -> None:
+    config = changed("slipway:builds", "reporter", {"appId": 7, "installationId": 70})
+    function = evaluate("dev", config=config).one("lambda/function:Function", "develop-reporter").inputs
+    variables: dict[str, str] = function["environment"]["variables"]
+    settings = read_reporter({**variables, "AWS_REGION": "eu-central-1"})
+    assert (settings.track, settings.app_id, settings.key_secret) == ("develop", "7", naming.reporter_key_secret())
+    module, _, name = function["handler"].removeprefix("gitops_writer.").partition(".")
+    assert (module, name) == (reporter.__name__.rpartition(".")[2], "handler")
+    with pytest.raises(SettingsError, match="SLIPWAY_CHAT is 'maybe'"):
+        read_reporter({**variables, "AWS_REGION": "eu-central-1", "SLIPWAY_CHAT": "maybe"})

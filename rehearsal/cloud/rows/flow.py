@@ -456,6 +456,8 @@ def _delete_queue_policy(ask: Ask, id_: str) -> None:
 # Lambda
 
 
+# What the rehearsal adds, and the program does not know.
+_ENDPOINT: Final = "AWS_ENDPOINT_URL_"
 _FUNCTION: Final = {
     "description": "Description",
     "handler": "Handler",
@@ -505,7 +507,9 @@ def _configuration(ask: Ask, name: str) -> dict[str, Any]:
     ask.assumed_by(inputs.needed("role"), "lambda.amazonaws.com", ask.arn("lambda", f"function:{name}"))
     parameters = inputs.renamed(_FUNCTION)
     if inputs.has("environment"):
-        parameters["Environment"] = {"Variables": inputs.block("environment").any("variables", {})}
+        # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+        elsewhere = {f"{_ENDPOINT}{service.upper()}": url for service, url in ask.emulators.endpoints.items()}
+        parameters["Environment"] = {"Variables": {**inputs.block("environment").any("variables", {}), **elsewhere}}
     if inputs.has("loggingConfig"):
         parameters["LoggingConfig"] = inputs.block("loggingConfig").renamed(_LOGGING)
     return parameters
@@ -532,12 +536,14 @@ def _read_function(ask: Ask, id_: str) -> Mapping[str, Any] | None:
         return None
     # Not the code: AWS has the archive, not the path that it came from.
     found = answer["Configuration"]
+    given: Mapping[str, str] = found.get("Environment", {}).get("Variables", {})
+    variables = {key: value for key, value in given.items() if not key.startswith(_ENDPOINT)}
     there = {
         **_function_outputs(found),
         **ours(found, _FUNCTION),
         **ours(found, {"architectures": "Architectures"}),
         **ours(answer.get("Concurrency", {}), {"reservedConcurrentExecutions": "ReservedConcurrentExecutions"}),
-        "environment": {"variables": found["Environment"]["Variables"]} if found.get("Environment", {}).get("Variables") else {},
+        "environment": {"variables": variables} if variables else {},
         "loggingConfig": ours(found["LoggingConfig"], _LOGGING),
         "tags": answer.get("Tags", {}),
     }

@@ -91,9 +91,8 @@ def test_pipelines_keep_their_trigger_and_projects_their_buildspec(
         (trigger,) = pipeline["triggers"]
         assert trigger["gitConfiguration"]["push"] == [{"branches": {"includes": [branch]}}]
         assert (pipeline["pipelineType"], pipeline["executionMode"]) == ("V2", "QUEUED")
-        (project,) = emulators.client("codebuild", place.account, REGION).batch_get_projects(names=[declared.inputs["name"]])[
-            "projects"
-        ]
+        built_by = programs[stack].one("codebuild/project:Project", "storefront").inputs["name"]
+        (project,) = emulators.client("codebuild", place.account, REGION).batch_get_projects(names=[built_by])["projects"]
         assert "docker build" in project["source"]["buildspec"]
         variables = {each["name"]: each["value"] for each in project["environment"]["environmentVariables"]}
         assert variables["REPOSITORY_URL"].startswith(f"{place.account}.dkr.ecr.{REGION}.amazonaws.com/")
