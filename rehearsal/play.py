@@ -559,8 +559,9 @@ class Play:
         return number
 
     def _pin(self, step: Step, action: str, *, reason: str, to: str = "previous") -> str:
-        asked = {"environment": self.target.environment, "services": self.service, "to": to, "reason": reason}
-        run = self.stage.actions.dispatch("pin", action=action, **asked)
+        run = self.stage.actions.dispatch(
+            "pin", action=action, environment=self.target.environment, services=self.service, to=to, reason=reason
+        )
         number = run.outputs["pull-request"]
         expect(bool(number), f"a pull request is opened, and the workflow said: {run.log}")
         step.details[f"The {action}'s pull request #{number}"] = self._pull(number)

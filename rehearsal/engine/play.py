@@ -28,7 +28,8 @@ TARGET_SECONDS: Final = 2.0
 """From commit to Synced, at the median: the issue's target."""
 
 ADDED: Final = "reports"
-GREEN: Final = "green"
+_COLOURS: Final = ("green", "blue", "teal", "amber")
+_SHIFTED: Final = 10
 # What makes a colour, and what the deploy role could not make in the first version.
 _COLOUR: Final = frozenset(
     {
@@ -432,29 +433,32 @@ class EnginePlay(Play):
     def second_colour(self) -> None:
         """The deploy role adds a cluster, shifts a tenth of the requests to it and back, and removes it (docs/blue-green.md)."""
         stage, stack = self.stage, self.flow.stacks[0]
-        (blue,) = stage.settings[stack].clusters
-        name = naming.cluster(stack, GREEN)
-        with self.progress.step(stack, f"A second colour, {GREEN}, at weight 0: previewed by the preview role") as step:
-            self._colours(stack, {blue: 100, GREEN: 0})
+        present = dict(stage.settings[stack].weights)
+        active = stage.settings[stack].active_colour
+        added = next(each for each in _COLOURS if each not in present)
+        name = naming.cluster(stack, added)
+        shifted = {**present, active: present[active] - _SHIFTED, added: _SHIFTED}
+        with self.progress.step(stack, f"One colour more, {added}, at weight 0: previewed by the preview role") as step:
+            self._colours(stack, {**present, added: 0})
             shown = self._previewed(stack)
             step.produced = f"{_counts(shown)}; {_by(shown)}"
-        with self.progress.step(stack, f"The deploy role makes {GREEN}: cluster, nodes, access, add-ons, Argo CD") as step:
+        with self.progress.step(stack, f"The deploy role makes {added}: cluster, nodes, access, add-ons, Argo CD") as step:
             outcome = self._up(stack)
             kinds = {each.type for each in outcome.of("create")}
             expect(kinds >= _COLOUR, f"a colour has {sorted(_COLOUR)}, and made was {sorted(kinds)}")
             running = stage.clusters.get(name)
             expect(bool(running.record.groups) and running.argocd is not None, "it has nodes and its Argo CD")
             step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
-        for weights in ({blue: 90, GREEN: 10}, {blue: 100, GREEN: 0}):
-            told = " to ".join(f"{colour} {weight}" for colour, weight in weights.items())
+        for weights in (shifted, {**present, added: 0}):
+            told = ", ".join(f"{colour} {weight}" for colour, weight in weights.items())
             with self.progress.step(stack, f"The deploy role shifts: {told}") as step:
                 self._colours(stack, weights)
                 outcome = self._up(stack)
                 strange = _named(outcome.of("delete", "replace"))
                 expect(bool(outcome.of("update")) and not strange, f"a shift only changes, and there was {strange}")
                 step.produced = f"{_counts(outcome)}; {_by(outcome)}"
-        with self.progress.step(stack, f"The deploy role removes {GREEN}") as step:
-            self._colours(stack, {blue: 100})
+        with self.progress.step(stack, f"The deploy role removes {added}") as step:
+            self._colours(stack, present)
             outcome = self._up(stack)
             expect(stage.clusters.find(name) is None, "its cluster is gone")
             step.produced = f"{_counts(outcome)} in {outcome.seconds:.0f} s; {_by(outcome)}"
@@ -462,13 +466,12 @@ class EnginePlay(Play):
         self._unchanged(stack, "The preview after it shows no change")
 
     def _colours(self, stack: str, weights: Mapping[str, int]) -> None:
-        """Declare clusters of these weights, each as the one that the stack's file has."""
-        key, overrides = "slipway:clusters", self.stage.overrides(stack)
-        declared = overrides.get(key) or yaml.safe_load(stack_config(stack)[key])
-        (like,) = cast("Mapping[str, Mapping[str, Any]]", declared).values()
-        self.stage.engine.configure(
-            stack, {**overrides, key: {colour: {**like, "weight": weight} for colour, weight in weights.items()}}
-        )
+        """Declare clusters of these weights; one that the stack's file lacks is like its active one."""
+        key, overrides, settings = "slipway:clusters", self.stage.overrides(stack), self.stage.settings[stack]
+        declared = cast("Mapping[str, Mapping[str, Any]]", overrides.get(key) or yaml.safe_load(stack_config(stack)[key]))
+        like = declared[settings.active_colour]
+        clusters = {colour: {**declared.get(colour, like), "weight": weight} for colour, weight in weights.items()}
+        self.stage.engine.configure(stack, {**overrides, key: clusters})
 
     def drift(self) -> None:
         """What is changed beside the program is shown by a refresh, and mended by the next up."""

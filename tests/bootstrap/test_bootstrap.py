@@ -219,7 +219,9 @@ def test_a_key_given_as_an_argument_is_not_repeated(dev: Account, capsys: pytest
 
 def test_a_stack_without_a_file_is_refused_with_those_that_have_one(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.run(stack="qa") == 1
-    assert re.search(r"no file Pulumi\.qa\.yaml for the stack 'qa'; stacks with a file: dev, prd, stg\. Name one", capsys.readouterr().err)
+    assert re.search(
+        r"no file Pulumi\.qa\.yaml for the stack 'qa'; stacks with a file: dev, prd, stg\. Name one", capsys.readouterr().err
+    )
 
 
 def test_a_wrong_setting_is_refused_as_the_program_refuses_it(

@@ -3,7 +3,6 @@
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -98,7 +97,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A team's repository with the example's platform at its root, on a branch that began at main."""
     folder = tmp_path_factory.mktemp("team") / "platform"
     folder.mkdir()
@@ -121,7 +120,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def team(checkout: Path) -> Iterator[Path]:
+def team(checkout: Path) -> Path:
     """The same, put back afterwards."""
     yield checkout
     git(checkout, "checkout", "-q", "--", ".")

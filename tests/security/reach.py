@@ -13,7 +13,6 @@ from components import naming
 from rehearsal.program import Declared, Program
 from rehearsal.registry.policy import Identity, Request, judge
 from tests.components.kit import documents
-from tests.roles.managed import MANAGED
 
 STATE_KEY: Final = "key/11111111-2222-3333-4444-555555555555"
 REGION: Final = "eu-central-1"
@@ -139,17 +138,12 @@ def world_of(programs: Mapping[str, Program], accounts: Mapping[str, str], secre
 
 def _identity(program: Program, role: Declared, account: str) -> Identity:
     inline = [each.inputs["policy"] for each in program.of("aws:iam/rolePolicy:RolePolicy") if each.inputs["role"] == role.id]
-    attached = [
-        MANAGED[each.inputs["policyArn"].rpartition("/")[2]]
-        for each in program.of("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
-        if each.inputs["role"] == role.outputs["name"]
-    ]
     arn = role.inputs.get("permissionsBoundary")
     boundaries = [each.inputs["policy"] for each in program.of("aws:iam/policy:Policy") if each.outputs["arn"] == arn]
     return Identity(
         account=account,
         principal_arn=str(role.outputs["arn"]),
-        policies=[*inline, *attached],
+        policies=inline,
         boundary=boundaries[0] if boundaries else None,
         session="attacker",
     )
