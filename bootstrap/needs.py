@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/general/latest/gr/aws-service-information.html
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -89,14 +90,15 @@ def quotas(settings: Settings, services: Mapping[str, Declaration]) -> Iterator[
     started = len(services) * len(settings.hosted_tracks)
     if started:
         yield Quota(service="events", code="L-244521F2", name="Number of rules", needed=started, counted="rules")
-    if settings.builds is not None and started:
-        code, name = _BUILD_QUOTAS[settings.builds.architecture]
+    for architecture, tracks in sorted(Counter(each.architecture for each in settings.hosted_tracks.values()).items()):
+        code, name = _BUILD_QUOTAS[architecture]
+        builds = len(services) * tracks
         yield Quota(
             service="codebuild",
             code=code,
             name=name,
-            needed=math.ceil(started / _RUNNING_AND_QUEUED),
-            note=f"{started} pipelines start at once when they are made; more builds than six times the quota fail",
+            needed=math.ceil(builds / _RUNNING_AND_QUEUED) or 1,
+            note=f"{builds} pipelines start at once when they are made; more builds than six times the quota fail",
         )
 
 
