@@ -63,8 +63,8 @@ def parse(given: Mapping[str, Any], *, stack: str, written: Written | None = Non
         SettingsError: with one line for each fault, which names the key, the value, what is expected, and the fix.
     """
     if "stack" in given:
-        # Else it would be taken for the stack's name, which is no setting.
-        given = {**given, "stack ": given["stack"]}
+        msg = f"{PREFIX}stack is set, but the stack's name is no setting. Remove the key from {file_name(stack)}."
+        raise SettingsError(msg)
     try:
         # As JSON, strictly: text is no number and no truth value, whatever it looks like.
         return Settings.model_validate_json(

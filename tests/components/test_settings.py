@@ -307,3 +307,19 @@ def test_a_refusal_is_shown_without_the_way_through_the_program() -> None:
     with pytest.raises(ProgramError) as caught:
         evaluate("dev", config={"slipway:colour": "red"})
     assert isinstance(caught.value.cause, pulumi.RunError)
+
+
+@pytest.mark.parametrize("text", ["[a, b", "{a: b}", "{", "[a: b]", '{"a": 1'])
+def test_structured_text_that_does_not_parse_is_refused_in_one_sentence(text: str) -> None:
+    # `pulumi config set slipway:network '{a: b}'` stores text.
+    with pytest.raises(ProgramError) as caught:
+        evaluate("dev", config={"slipway:network": text})
+    assert isinstance(caught.value.cause, pulumi.RunError)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"slipway:network is the text {text!r}, which looks like YAML or JSON")
+    assert "Pulumi.dev.yaml" in line
+
+
+def test_the_stack_s_name_is_no_setting() -> None:
+    with pytest.raises(ProgramError, match=r"slipway:stack is set, but the stack's name is no setting\. Remove the key"):
+        evaluate("dev", config={"slipway:stack": "prd"})
