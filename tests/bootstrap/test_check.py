@@ -266,45 +266,55 @@ def widen(github: GitHubStandIn) -> None:
     github.answers[f"{PLATFORM}/environments/dev"]["deployment_branch_policy"] = None
 
 
+def nowhere(zone: str) -> list[str]:
+    del zone
+    return []
+
+
+def elsewhere(zone: str) -> list[str]:
+    del zone
+    return ["ns1.example.net"]
+
+
 SPOILED: Mapping[str, tuple[str, str, Spoil]] = {
     "a disabled region": (
         "region",
         "not enabled",
-        lambda one, *_: one.answers.update(DescribeRegions={"Regions": [{"OptInStatus": "not-opted-in"}]}),
+        lambda one, _, __: one.answers.update(DescribeRegions={"Regions": [{"OptInStatus": "not-opted-in"}]}),
     ),
     "a caller who is no admin": (
         "admins:blue",
         "401",
-        lambda one, *_: one.answers.update(
+        lambda one, _, __: one.answers.update(
             GetCallerIdentity={"Account": ACCOUNTS["dev"], "Arn": "arn:aws:sts::111111111111:assumed-role/other/a"}
         ),
     ),
     "an admin that does not exist": (
         "admins:blue/platform-admin",
         "does not exist",
-        lambda one, *_: one.client("iam").delete_role(RoleName="platform-admin"),
+        lambda one, _, __: one.client("iam").delete_role(RoleName="platform-admin"),
     ),
     "an address outside": ("api:blue", "refuses it", lambda _, __, more: more.update(own_address=lambda: "198.51.100.9")),
     "a secret that holds no key": (
         "secret:develop",
         "no private key",
-        lambda one, *_: set_secret(one, "slipway/github-app/develop", "-----BEGIN"),
+        lambda one, _, __: set_secret(one, "slipway/github-app/develop", "-----BEGIN"),
     ),
-    "no delegation": ("delegation", "not delegated", lambda _, __, more: more.update(name_servers=lambda _: [])),
+    "no delegation": ("delegation", "not delegated", lambda _, __, more: more.update(name_servers=nowhere)),
     "a zone in use elsewhere": (
         "delegation",
         "served by ns1.example.net",
-        lambda _, __, more: more.update(name_servers=lambda _: ["ns1.example.net"]),
+        lambda _, __, more: more.update(name_servers=elsewhere),
     ),
     "a pending connection": (
         "connection",
         "PENDING",
-        lambda one, *_: one.answers.update(GetConnection={"Connection": {"ConnectionStatus": "PENDING"}}),
+        lambda one, _, __: one.answers.update(GetConnection={"Connection": {"ConnectionStatus": "PENDING"}}),
     ),
     "a new account's quotas": (
         "quota:ec2/L-1216C47A",
         "vCPUs",
-        lambda one, *_: one.answers.update(GetServiceQuota={"Quota": {"Value": 5.0}}),
+        lambda one, _, __: one.answers.update(GetServiceQuota={"Quota": {"Value": 5.0}}),
     ),
     "another organization": (
         "organization:id",
