@@ -126,7 +126,7 @@ class Repository:
     def merge(self, number: int, token: str) -> str:
         """Merge a pull request; the refusal, or "" if it is merged."""
         done = self.ask("PUT", f"/pulls/{number}/merge", token, {"merge_method": "merge"})
-        return "" if done.status == 200 else str(done.body["message"])
+        return "" if done.status == 200 else str(done.body["message"]).strip()
 
     def statuses(self, commit: str) -> dict[str, str]:
         """State by context."""
