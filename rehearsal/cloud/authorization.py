@@ -115,6 +115,7 @@ class Rule:
         tagged: Template of the tagged ARN, if that is not the first of `on`.
         passes: Parameters that hold a role's ARN, and the services that the call passes the role to.
         also: Further actions, each with the template of its resource.
+        connections: Parameter that holds ARNs of CodeConnections, which the call passes to the service.
         linked: Service-linked role that AWS creates on the first such call: `principal/name`.
         looks: Whether AWS also reads the service-linked role with the caller's permissions.
     """
@@ -125,6 +126,7 @@ class Rule:
     tagged: str = ""
     passes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     also: tuple[tuple[str, str], ...] = ()
+    connections: str = ""
     linked: str = ""
     looks: bool = False
 
@@ -161,6 +163,11 @@ def _needed(call: Call, rule: Rule) -> Iterator[Permission]:
         yield from (
             Permission(action="iam:PassRole", resource=arn, context={"iam:PassedToService": service}) for arn, service in handed
         )
+    for arn in dict.fromkeys(call.given(rule.connections) if rule.connections else ()):
+        # AWS asks by either name: https://docs.aws.amazon.com/dtconsole/latest/userguide/rename.html
+        for prefix in ("codeconnections", "codestar-connections"):
+            to: dict[str, Values] = {f"{prefix}:PassedToService": f"{call.service}.amazonaws.com"}
+            yield Permission(action=f"{prefix}:PassConnection", resource=arn, context=to)
     if rule.linked:
         yield from _linked(call, rule)
 
@@ -289,6 +296,7 @@ _PIPELINE_ROLES: Final = (
     ("pipeline.roleArn", ("codepipeline.amazonaws.com",)),
     ("pipeline.stages.actions.roleArn", ("codepipeline.amazonaws.com",)),
 )
+_PIPELINE_CONNECTIONS: Final = "pipeline.stages.actions.configuration.ConnectionArn"
 _CLUSTER: Final = _there("eks", "cluster/{name}")
 _OF_CLUSTER: Final = _there("eks", "cluster/{clusterName}")
 _NODE_GROUP: Final = _there("eks", "nodegroup/{clusterName}/{nodegroupName}/*")
@@ -576,8 +584,10 @@ TABLE: Final[Mapping[str, Mapping[str, Rule]]] = {
         "ListTagsForResource": Rule(on=("{ResourceArn}",)),
     },
     "codepipeline": {
-        "CreatePipeline": Rule(on=(_PIPELINE,), tags=("tags", "TagResource"), passes=_PIPELINE_ROLES),
-        "UpdatePipeline": Rule(on=(_PIPELINE,), passes=_PIPELINE_ROLES),
+        "CreatePipeline": Rule(
+            on=(_PIPELINE,), tags=("tags", "TagResource"), passes=_PIPELINE_ROLES, connections=_PIPELINE_CONNECTIONS
+        ),
+        "UpdatePipeline": Rule(on=(_PIPELINE,), passes=_PIPELINE_ROLES, connections=_PIPELINE_CONNECTIONS),
         **_same(Rule(on=(_there("codepipeline", "{name}"),)), "DeletePipeline", "GetPipeline"),
         **_same(Rule(on=("{resourceArn}",)), "ListTagsForResource", "TagResource", "UntagResource"),
     },

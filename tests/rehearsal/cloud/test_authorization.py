@@ -23,6 +23,7 @@ ACCOUNT: Final = "1" * 12
 REGION: Final = "eu-central-1"
 HERE: Final = f"{REGION}:{ACCOUNT}"
 ROLE: Final = f"arn:aws:iam::{ACCOUNT}:role/slipway-dev-x"
+CONNECTION: Final = f"arn:aws:codeconnections:{HERE}:connection/1"
 BOUNDARY: Final = f"arn:aws:iam::{ACCOUNT}:policy/slipway-dev-boundary"
 OPERATIONS: Final = [(service, operation) for service, operations in TABLE.items() for operation in operations]
 # AWS's reference gives these no ARN though it has one, or one though the request names none.
@@ -201,8 +202,19 @@ EXAMPLES: Final[Mapping[str, tuple[str, Mapping[str, Any], list[tuple[str, str]]
     ),
     "codepipeline": (
         "UpdatePipeline",
-        {"pipeline": {"name": "slipway-x", "roleArn": ROLE, "stages": [{"actions": [{"name": "a"}]}]}},
-        [("codepipeline:UpdatePipeline", f"arn:aws:codepipeline:{HERE}:slipway-x"), ("iam:PassRole", ROLE)],
+        {
+            "pipeline": {
+                "name": "slipway-x",
+                "roleArn": ROLE,
+                "stages": [{"actions": [{"name": "a"}, {"configuration": {"ConnectionArn": CONNECTION}}]}],
+            }
+        },
+        [
+            ("codepipeline:UpdatePipeline", f"arn:aws:codepipeline:{HERE}:slipway-x"),
+            ("iam:PassRole", ROLE),
+            ("codeconnections:PassConnection", CONNECTION),
+            ("codestar-connections:PassConnection", CONNECTION),
+        ],
     ),
     "ec2": (
         "CreateSubnet",
