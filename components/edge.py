@@ -62,7 +62,7 @@ def find_zone(settings: Settings) -> Zone | None:
     except Exception as error:  # noqa: BLE001 — the SDK raises no narrower one for what a provider refuses
         msg = (
             f"slipway:environments.{settings.stack}.zone: got {zone!r}; account {account} must have exactly one public hosted "
-            f"zone of this name, and AWS finds none: {said(error)}. Run: python -m bootstrap --stack {settings.stack} --apply"
+            f"zone of this name. AWS says: {said(error)}. Run: python -m bootstrap --stack {settings.stack} --apply"
         )
         raise SettingsError(msg) from None
 

@@ -83,18 +83,6 @@ class Created:
     outputs: dict[str, Any]
 
 
-class Refused(grpc.RpcError):
-    """A provider function that refuses. Worlds raise it, and the program meets what the engine would hand to it."""
-
-    def code(self) -> grpc.StatusCode:
-        """Return the status of every refusal of a provider."""
-        return grpc.StatusCode.UNKNOWN
-
-    def details(self) -> str:
-        """Return the provider's words."""
-        return str(self)
-
-
 class World(Protocol):
     """Where a registration becomes a resource. Called from several threads, in the order of dependencies."""
 
@@ -106,7 +94,7 @@ class World(Protocol):
         """Answer a provider function (an invoke).
 
         Raises:
-            Refused: the provider refuses.
+            InvokeError: the provider refuses.
         """
         ...
 
@@ -838,7 +826,6 @@ __all__ = [
     "InvokeError",
     "Program",
     "ProgramError",
-    "Refused",
     "Request",
     "World",
     "evaluate",

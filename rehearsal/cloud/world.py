@@ -14,7 +14,7 @@ from rehearsal.cloud.emulators import Emulators
 from rehearsal.cloud.row import Ask, Left, Place, RealiseError, Row, Rows, Where, tried
 from rehearsal.cloud.rows import kubernetes
 from rehearsal.cloud.table import TABLE, why_not_emulated
-from rehearsal.program import Created, Imagined, Refused, Request, stack_config
+from rehearsal.program import Created, Imagined, InvokeError, Request, stack_config
 
 if TYPE_CHECKING:
     from rehearsal.githost import GitHost
@@ -270,7 +270,7 @@ class CloudWorld:
             few = "no" if not found else "multiple"
             # The provider's words: https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/route53/zone_data_source.go
             msg = f"invocation of aws:route53/getZone:getZone returned an error: {few} matching Route 53 Hosted Zone found"
-            raise Refused(msg)
+            raise InvokeError(msg)
         id_ = str(found[0]["Id"]).rpartition("/")[2]
         return {**args, "id": id_, "zoneId": id_, "name": name, "arn": f"arn:aws:route53:::hostedzone/{id_}"}
 

@@ -25,7 +25,7 @@ from rehearsal.cloud.row import Place, RealiseError, Where, same
 from rehearsal.engine import wire
 from rehearsal.engine.package import Package
 from rehearsal.engine.plugins import Start
-from rehearsal.program import Created, Refused, Request
+from rehearsal.program import Created, InvokeError, Request
 
 Callers = Callable[[Mapping[str, str]], Caller]
 """Whose credentials an environment holds."""
@@ -276,7 +276,7 @@ def _told(context: grpc.ServicerContext) -> Generator[None]:
     """Tell the engine what went wrong, in its own words."""
     try:
         yield
-    except (RealiseError, Refused) as error:
+    except (RealiseError, InvokeError) as error:
         context.abort(grpc.StatusCode.UNKNOWN, str(error))
     except Exception as error:
         # What `abort` itself raises says nothing, and has told already.

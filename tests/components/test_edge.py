@@ -7,7 +7,7 @@ import pytest
 
 from components.platform import Platform
 from components.service import Service, ServiceArgs
-from rehearsal.program import Declared, Imagined, Program, ProgramError, Refused, evaluate
+from rehearsal.program import Declared, Imagined, InvokeError, Program, ProgramError, evaluate
 from rehearsal.registry.policy import Identity, Request, judge
 from rehearsal.registry.policy import Service as AwsService
 from tests.components.kit import awaited
@@ -242,7 +242,7 @@ def test_an_account_without_the_zone_is_refused_before_any_resource_with_the_com
         def call(self, stack: str, token: str, args: Mapping[str, Any]) -> dict[str, Any]:
             if token == "aws:route53/getZone:getZone":
                 msg = "invocation of aws:route53/getZone:getZone returned an error: no matching Route 53 Hosted Zone found"
-                raise Refused(msg)
+                raise InvokeError(msg)
             return super().call(stack, token, args)
 
     with pytest.raises(ProgramError) as caught:
@@ -250,6 +250,6 @@ def test_an_account_without_the_zone_is_refused_before_any_resource_with_the_com
     assert caught.value.registered == ()
     assert str(caught.value) == (
         "slipway:environments.dev.zone: got 'dev.example.com'; account 111111111111 must have exactly one public hosted zone of "
-        "this name, and AWS finds none: invoke of aws:route53/getZone:getZone failed: invocation of aws:route53/getZone:getZone "
+        "this name. AWS says: invoke of aws:route53/getZone:getZone failed: invocation of aws:route53/getZone:getZone "
         "returned an error: no matching Route 53 Hosted Zone found. Run: python -m bootstrap --stack dev --apply"
     )

@@ -10,7 +10,7 @@ from components import image_hook
 from rehearsal.cloud import NOT_EMULATED, TABLE, CloudWorld, Emulators, Place, RealiseError, bootstrap
 from rehearsal.cloud.table import why_not_emulated
 from rehearsal.engine import construct
-from rehearsal.program import Imagined, Program, Refused, Request, evaluate
+from rehearsal.program import Imagined, InvokeError, Program, Request, evaluate
 from tests.rehearsal.cloud.kit import REGION, Accounts, first_up, write_archives
 
 STACKS: Mapping[str, str] = {"dev": "dev.example.com", "stg": "stg.example.com", "prd": "example.com"}
@@ -216,7 +216,7 @@ def test_a_property_inside_a_block_is_not_dropped_either(lone: CloudWorld) -> No
 
 
 def test_a_zone_that_bootstrap_has_not_made_is_asked_for(lone: CloudWorld) -> None:
-    with pytest.raises(Refused, match=r"no matching Route 53 Hosted Zone found"):
+    with pytest.raises(InvokeError, match=r"no matching Route 53 Hosted Zone found"):
         lone.call("lone", "aws:route53/getZone:getZone", {"name": "dev.example.com", "privateZone": False})
 
 
