@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -120,7 +121,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def team(checkout: Path) -> Path:
+def team(checkout: Path) -> Iterator[Path]:
     """The same, put back afterwards."""
     yield checkout
     git(checkout, "checkout", "-q", "--", ".")
