@@ -45,6 +45,7 @@ _CUT_AFTER: Final = 60
 _EVERY: Final = 3
 _WAIT: Final = 120.0
 _LOOK_SECONDS: Final = 0.05
+_ANSWER_SECONDS: Final = 0.5
 _NEW_SERVICE: Final = f'Service("{ADDED}", ServiceArgs(platform=platform, repository="{ADDED}", port=8080))'
 
 
@@ -173,8 +174,7 @@ class EnginePlay(Play):
             def kill(running: Running) -> None:
                 def wait() -> None:
                     if reached.wait(_WAIT):
-                        # What was under way when it came so far has ended by now: it waits for nothing else.
-                        time.sleep(0.5)
+                        self._until_nothing_is_made(stack)
                         running.kill()
                     gone.set()
 
@@ -189,6 +189,17 @@ class EnginePlay(Play):
             expect(outcome.code != 0, "a killed engine does not end well")
             stage.engine.run("cancel", "--yes", stack=stack)
             step.produced = f"killed after {_CUT_AFTER} resources; its lock is cancelled"
+
+    def _until_nothing_is_made(self, stack: str) -> None:
+        """Wait until the creations that were not held back have ended and the engine knows of them.
+
+        The emulators have no notion of a creation whose answer is lost: its name would be taken.
+        """
+        deadline = time.monotonic() + _WAIT
+        time.sleep(_ANSWER_SECONDS)
+        while self.stage.meddler.making[stack] and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        time.sleep(_ANSWER_SECONDS)
 
     def _failing(self, stack: str) -> None:
         """AWS refuses every third resource."""

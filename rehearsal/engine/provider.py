@@ -76,11 +76,24 @@ class Meddler:
     Attributes:
         before_create: By stack, called with every resource before it is made; what it raises is the provider's error.
         counts: Operations so far, by stack and name (`create`, `update`…).
+        making: Creations under way, by stack.
     """
 
     before_create: dict[str, Callable[[Request], None]] = field(default_factory=dict[str, Callable[[Request], None]])
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    making: Counter[str] = field(default_factory=Counter[str])
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def under_way(self, stack: str) -> Generator[None]:
+        """Count a creation as under way until it has ended."""
+        with self._lock:
+            self.making[stack] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.making[stack] -= 1
 
     def count(self, stack: str, operation: str) -> None:
         """Count one operation."""
@@ -188,8 +201,9 @@ class Provider(Package):
                 # The engine is gone: nobody would know of what is made now.
                 context.abort(grpc.StatusCode.CANCELLED, f"{asked.name} was not made: nobody waits for it")
             self._meddler.count(asked.stack, "create")
-            created = self._realm.create(asked, where=self._where())
-            state = self._state(asked, created, news)
+            with self._meddler.under_way(asked.stack):
+                created = self._realm.create(asked, where=self._where())
+                state = self._state(asked, created, news)
         return provider_pb2.CreateResponse(id=created.id, properties=wire.write(state))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802

@@ -14,7 +14,7 @@ from components import gitops
 from components.platform import Platform
 from components.service import Service, ServiceArgs
 from components.settings import Settings, parse
-from rehearsal.program import Program, ProgramError, evaluate, stack_config
+from rehearsal.program import Declared, Program, ProgramError, evaluate, stack_config
 from tests.components.test_settings import changed, stack_value
 from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, STG_APP, World, world
 from tests.rehearsal.githost_kit import ruleset as rest_ruleset
@@ -47,8 +47,13 @@ def test_only_merge_commits_are_possible(programs: Mapping[str, Program]) -> Non
 
 
 def rulesets(program: Program) -> Mapping[str, Any]:
-    """The repository's rulesets by name."""
-    return {each.inputs["name"]: each.inputs for each in program.of("RepositoryRuleset")}
+    """The GitOps repository's rulesets by name; application repositories have their own."""
+    return {each.inputs["name"]: each.inputs for each in declared_rulesets(program)}
+
+
+def declared_rulesets(program: Program) -> list[Declared]:
+    """The GitOps repository's rulesets as they are declared."""
+    return [each for each in program.of("RepositoryRuleset") if each.inputs["repository"] == "gitops"]
 
 
 def of_branches(program: Program) -> Mapping[str, Any]:
@@ -212,7 +217,7 @@ def test_files_come_one_after_another_before_branches_and_rules_and_belong_to_pe
     for branch in first.of("github:index/branch:Branch"):
         assert urns[-1] in branch.dependencies
     branches = {each.urn for each in first.of("github:index/branch:Branch")}
-    for ruleset in first.of("RepositoryRuleset"):
+    for ruleset in declared_rulesets(first):
         assert branches <= set(ruleset.dependencies)
 
 
