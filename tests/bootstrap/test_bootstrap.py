@@ -270,7 +270,7 @@ def test_bootstrap_runs_before_the_connection_exists_and_up_still_needs_it(
     assert dev.run(root=tmp_path) == 0
     (tmp_path / "Pulumi.dev.yaml").write_text(re.sub(r"  slipway:builds:\n(    .*\n)+", "", whole), encoding="utf-8")
     assert dev.run(root=tmp_path) == 0
-    (tmp_path / "Pulumi.dev.yaml").write_text(without.replace("architecture: arm64", "architecture: mips"), encoding="utf-8")
+    (tmp_path / "Pulumi.dev.yaml").write_text(without.replace("days: 14", "days: 0"), encoding="utf-8")
     capsys.readouterr()
     assert dev.run(root=tmp_path) == 1, "the other keys are still validated"
-    assert "architecture" in capsys.readouterr().err
+    assert "lifecycle.days" in capsys.readouterr().err

@@ -63,4 +63,4 @@ def test_every_row_is_of_a_type_that_is_declared(programs: Mapping[str, Program]
 
 def test_a_stack_without_a_file_is_refused_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--stack", "qa"], services=read_services(EXAMPLE), root=EXAMPLE) == 1
-    assert "--stack is 'qa'" in capsys.readouterr().err
+    assert "There is no file Pulumi.qa.yaml for the stack 'qa'" in capsys.readouterr().err

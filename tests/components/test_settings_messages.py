@@ -65,14 +65,14 @@ def example() -> dict[str, Any]:
     given_["gitops"] = {
         **given_["gitops"],
         "team": "platform",
-        "reviewers": 1,
+        "reviewers": 2,
         "emergencyPins": False,
         "gitUrl": "https://github.com",
         "apiUrl": "https://api.github.com",
     }
     given_["clusters"]["blue"]["nodes"]["diskGib"] = 50
     given_["clusters"]["blue"]["endpoint"]["private"] = False
-    given_["builds"]["logRetentionDays"] = 30
+    given_["builds"] |= {"logRetentionDays": 30, "reporter": {"appId": 1100005, "installationId": 51000005}}
     given_["tracks"] = {name: {**each, "architecture": "arm64"} for name, each in given_["tracks"].items()}
     return given_
 

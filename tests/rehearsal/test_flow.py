@@ -57,10 +57,15 @@ def test_without_an_early_track_a_change_enters_at_the_base() -> None:
 
 
 def test_without_a_release_target_releases_are_left_out_with_the_reason() -> None:
-    def owned_by_stg(gitops: Any, _: Any) -> None:  # noqa: ANN401 — YAML
-        gitops["owner"] = "stg"
+    def one_environment(tracks: Any, _: Any) -> None:  # noqa: ANN401 — YAML
+        tracks["release"]["environments"] = ["stg"]
 
-    flow = flow_of({name: each for name, each in settings(gitops=owned_by_stg).items() if name != "prd"})
+    def tooling(_: Any, given: Any) -> None:  # noqa: ANN401 — YAML
+        if given["access"]["deployEnvironment"] == "prd":
+            # The owner of the GitOps repository has a branch of its own, and no clusters.
+            del given["network"], given["clusters"]
+
+    flow = flow_of(settings(tracks=one_environment, access=tooling))
     assert flow.target is None
     (line,) = flow.skipped
     assert line.startswith("release, rollback and hotfix are not played: no environment runs the images of track release")

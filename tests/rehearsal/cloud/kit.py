@@ -163,15 +163,17 @@ def flow(emulators: Emulators, account: str, changes: Mapping[tuple[str, str], C
     place = Place(account=account, region=REGION)
     secrets = {f"slipway/github-app/{track}": "key" for track in ("develop", "release")}
     bootstrap(emulators, place, zone="dev.example.com", secrets=secrets)
-    environments = yaml.safe_load(stack_config("dev")["slipway:environments"])
-    environments["dev"]["account"] = account
     world = CloudWorld(emulators, places={"dev": place})
     spoiled = Spoiled(world=world, changes=changes or {})
-    program = evaluate_component(
-        _declare, config={"slipway:environments": environments, "aws:allowedAccountIds": [account]}, world=spoiled
-    )
+    program = evaluate_component(_declare, config=config_in("dev", account), world=spoiled)
     assert spoiled.spoiled == set(spoiled.changes), "a change met no resource"
     return Flow(emulators=emulators, place=place, program=program)
+
+
+def config_in(stack: str, account: str) -> dict[str, object]:
+    """Return the configuration of `stack` with another account of its own: in names of roles and connections too."""
+    own = yaml.safe_load(stack_config(stack)["slipway:environments"])[stack]["account"]
+    return {key: value.replace(own, account) for key, value in stack_config(stack).items()}
 
 
 def _declare() -> None:

@@ -19,7 +19,7 @@ from rehearsal.builds import Source
 from rehearsal.builds.door import BuildRuns
 from rehearsal.builds.executions import Executions
 from rehearsal.cloud import CloudWorld, Emulators, Place, bootstrap
-from rehearsal.program import Program, evaluate_component, stack_config
+from rehearsal.program import Program, evaluate_component
 from tests.rehearsal import githost_kit
 from tests.rehearsal.cloud.kit import REGION, Accounts
 

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from components import image_hook
 from rehearsal.cloud import CloudWorld, Emulators, Place, bootstrap
 from rehearsal.cloud.row import Where, same
 from rehearsal.cloud.rows import eks, kubernetes
 from rehearsal.lab.clusters import Clusters, LabCluster
-from rehearsal.program import Created, Request, evaluate, stack_config
-from tests.rehearsal.cloud.kit import REGION, Accounts, write_archives
+from rehearsal.program import Created, Request, evaluate
+from tests.rehearsal.cloud.kit import REGION, Accounts, config_in, write_archives
 from tests.rehearsal.lab.fake import clusters
 
 NAME: Final = "slipway-dev-blue"
@@ -100,15 +99,12 @@ def up(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.TempPa
     folder: Path = tmp_path_factory.mktemp("lab")
     place = Place(account=next(accounts), region=REGION)
     bootstrap(emulators, place, zone="dev.example.com", secrets={"slipway/argocd/reader": "a key"})
-    environments = yaml.safe_load(stack_config("dev")["slipway:environments"])
-    environments["dev"]["account"] = place.account
-    config = {"slipway:environments": environments, "aws:allowedAccountIds": [place.account]}
     with pytest.MonkeyPatch.context() as patch, clusters(folder, emulators) as lab:
         patch.setattr(image_hook, "ARCHIVES", write_archives(folder))
         # What metrics-server is in the lab speaks TLS with keys of a real control plane.
         patch.setattr(LabCluster, "addon_came", _nothing)
         world = World(emulators, place, lab)
-        evaluate("dev", config=config, world=world)
+        evaluate("dev", config=config_in("dev", place.account), world=world)
         yield Up(world=world, lab=lab, made=world.made)
 
 
