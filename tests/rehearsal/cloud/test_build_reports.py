@@ -46,21 +46,20 @@ class Reports:
         )
         key = githost_kit.key(str(APP)).private_pem.decode()
         bootstrap(emulators, place, zone="dev.example.com", secrets={naming.reporter_key_secret(): key})
+        whole = config_in("dev", place.account)
         config: dict[str, Any] = {
-            name: yaml.safe_load(stack_config("dev")[f"slipway:{name}"])
-            for name in ("environments", "gitops", "builds", "clusters")
+            name: yaml.safe_load(str(whole[f"slipway:{name}"])) for name in ("gitops", "builds", "clusters", "tracks")
         }
-        config["environments"]["dev"]["account"] = place.account
         config["gitops"] |= {"apiUrl": world.host.url, "gitUrl": world.host.url}
         machine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "amd64"
-        config["builds"] |= {"architecture": machine, "reporter": {"appId": APP, "installationId": APP + 1000}}
+        config["builds"] |= {"reporter": {"appId": APP, "installationId": APP + 1000}}
+        for each in config["tracks"].values():
+            each["architecture"] = machine
         for each in config["clusters"].values():
             each["nodes"]["instanceTypes"] = ["m7g.large" if machine == "arm64" else "m7i.large"]
-        connection = str(config["builds"]["connectionArn"])
-        config["builds"]["connectionArn"] = connection.replace(connection.split(":")[4], place.account)
         self.program: Program = evaluate_component(
             _declare,
-            config={**{f"slipway:{key}": value for key, value in config.items()}, "aws:allowedAccountIds": [place.account]},
+            config={**whole, **{f"slipway:{key}": value for key, value in config.items()}},
             world=CloudWorld(emulators, places={"dev": place}),
         )
 
