@@ -21,7 +21,7 @@ from rehearsal.builds.executions import Executions
 from rehearsal.cloud import CloudWorld, Emulators, Place, bootstrap
 from rehearsal.program import Program, evaluate_component
 from tests.rehearsal import githost_kit
-from tests.rehearsal.cloud.kit import REGION, Accounts
+from tests.rehearsal.cloud.kit import REGION, Accounts, config_in
 
 APP: Final = 104
 REPOSITORY: Final = "example-org/shop"
