@@ -40,7 +40,7 @@ from rehearsal.edge_door import Behind, EdgeDoor, Front
 from rehearsal.flow import Flow, Lane, flow_of
 from rehearsal.githost import GitHost, PushEvent, WebhookProxy
 from rehearsal.identities import Identities
-from rehearsal.program import ROOT, Program, evaluate, platform_folder, read_services, stack_config
+from rehearsal.program import PLATFORM, ROOT, Program, evaluate, platform_folder, read_services, stack_config
 from rehearsal.registry import Push, RegistryDoor
 from rehearsal.standing import StandingWorld
 
@@ -613,6 +613,7 @@ class Stage:
                 "AWS_ACCESS_KEY_ID": place.account,
                 "AWS_SECRET_ACCESS_KEY": "rehearsal",
                 "AWS_REGION": place.region,
+                PLATFORM: str(platform_folder()),
             },
             capture_output=True,
             text=True,
