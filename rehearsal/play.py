@@ -258,7 +258,7 @@ class Play:
             )
             run = self._after_push("released", target.branch)
             expect(run.outputs["outcome"] == "unchanged", f"a second run changes nothing, and the workflow said: {run.log}")
-            step.produced = f"{tag}, approved by {', '.join(REVIEWERS[: stage.approvals(target.branch)])}"
+            step.produced = f"{tag}, approved by {', '.join(REVIEWERS[: stage.approvals(stage.gitops, target.branch)])}"
         for service in self.followed:
             self._renders(target.environment, service, self.built[base, service])
         self._pulled(self.built[base, self.service])
@@ -452,12 +452,12 @@ class Play:
         """A developer's commit to the branch that a lane builds."""
         part = self._part(service)
         files = {part.path("CHANGES"): f"{text}\n", part.path(_PAGE): f"<p>{service} {text}</p>\n"}
-        return lambda: self.stage.push_change(self._repository(part), lane.source, files, f"Change {text}")
+        return lambda: self.stage.change(self._repository(part), lane.source, files, f"Change {text}")
 
     def _merge(self, service: str) -> Callable[[], Any]:
         """The early track's branch merged into the base's."""
         first, base = self.flow.first, self.flow.base
-        return lambda: self.stage.push_merge(self._repository(self._part(service)), first.source, base.source)
+        return lambda: self.stage.merge_branch(self._repository(self._part(service)), first.source, base.source)
 
     def _arrives(self, text: str) -> Callable[[], Any]:
         """A change of the service on the branch that the base track builds, by way of the early one where there is one."""

@@ -23,7 +23,6 @@ from typing import Any, Final, Protocol, cast
 
 import grpc
 import pulumi
-import yaml
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime import mocks, set_all_config, set_mocks
 from pulumi.runtime.proto import resource_pb2
@@ -36,6 +35,7 @@ from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
 from components import regions
+from components.settings import read_stack_file
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROJECT: Final = "slipway"
@@ -234,7 +234,7 @@ def stack_config(stack: str, overrides: Mapping[str, object] | None = None, *, f
         overrides: Full keys (`slipway:clusters`) to other values; None removes the key.
         folder: Folder of the stack files; `platform_folder()` unless given.
     """
-    given = yaml.safe_load(((folder or platform_folder()) / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
+    given = read_stack_file(stack, folder or platform_folder()).config
     merged: dict[str, object] = {**given, **(overrides or {})}
     return {
         key: value if isinstance(value, str) else json.dumps(value, default=str)
