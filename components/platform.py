@@ -95,10 +95,10 @@ def read_catalogue(services: Callable[[Platform], None], settings: Settings) -> 
 def _explained(error: Exception) -> pulumi.RunError:
     """Return the error of a team's services.py as sentences that begin with file and line."""
     if isinstance(error, SyntaxError):
-        where = f"{Path(error.filename or 'services.py').name}:{error.lineno or 1}"
-        return CatalogueError(f"{where}: Python cannot read this line ({error.msg}). Correct it.")
+        where = f"{Path(error.filename or 'services.py').name}, line {error.lineno or 1}"
+        return CatalogueError(f"{where}: {error.msg}. Correct the Python code there.")
     frame = _innermost(error)
-    where = f"{Path(frame.f_code.co_filename).name}:{_line(error, frame)}" if frame else "services.py"
+    where = f"{Path(frame.f_code.co_filename).name}, line {_line(error, frame)}" if frame else "services.py"
     if isinstance(error, pulumi.RunError):
         return CatalogueError("\n".join(f"{where}: {line}" for line in str(error).splitlines()))
     if unknown := _UNKNOWN_ARGUMENT.search(str(error)):
@@ -108,7 +108,7 @@ def _explained(error: Exception) -> pulumi.RunError:
         return CatalogueError(f"{where}: {unknown[1]} has no argument {unknown[2]}. {hint}")
     if missing := _MISSING_ARGUMENT.search(str(error)):
         return CatalogueError(f"{where}: {missing[1]} also needs {missing[2].replace(chr(39), '')}. Add it to the call.")
-    return CatalogueError(f"{where}: {type(error).__name__}: {error}. Correct this line.")
+    return CatalogueError(f"{where}: {type(error).__name__}: {error}. Correct the code there.")
 
 
 def _innermost(error: Exception) -> FrameType | None:

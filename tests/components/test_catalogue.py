@@ -141,7 +141,7 @@ def test_an_argument_of_the_wrong_type_is_refused_by_name_with_its_line(argument
     with pytest.raises(ProgramError) as caught:
         evaluate("dev", catalogue=declared(("shop", {argument: value})))
     assert caught.value.registered == ()
-    assert re.fullmatch(rf"test_catalogue\.py:\d+: service 'shop': {message}.*", str(caught.value)), str(caught.value)
+    assert re.fullmatch(rf"test_catalogue\.py, line \d+: service 'shop': {message}.*", str(caught.value)), str(caught.value)
 
 
 def test_an_output_is_no_argument() -> None:
@@ -157,7 +157,7 @@ def test_a_name_that_is_no_text_is_refused_with_its_line(name: object) -> None:
     def services(platform: Platform) -> None:
         Service(name, ServiceArgs(platform=platform, repository="shop", port=8080))  # pyright: ignore[reportArgumentType] — the mistake
 
-    with pytest.raises(ProgramError, match=r"^test_catalogue\.py:\d+: Service name: got .*; give the service's name as text"):
+    with pytest.raises(ProgramError, match=r"^test_catalogue\.py, line \d+: Service name: got .*; give the service's name as text"):
         evaluate("dev", catalogue=services)
 
 
@@ -194,8 +194,8 @@ MISTAKES: list[tuple[str, str, str]] = [
         'Service("shop", ServiceArgs(platform=platform))',
         "ServiceArgs also needs repository. Add it to the call.",
     ),
-    ("an unknown name", "Servce()", "NameError: name 'Servce' is not defined. Correct this line."),
-    ("a division by zero", "1 / 0", "ZeroDivisionError: division by zero. Correct this line."),
+    ("an unknown name", "Servce()", "NameError: name 'Servce' is not defined. Correct the code there."),
+    ("a division by zero", "1 / 0", "ZeroDivisionError: division by zero. Correct the code there."),
 ]
 
 
@@ -206,14 +206,14 @@ def test_a_mistake_in_services_py_is_told_with_file_and_line(line: str, message:
     with pytest.raises(ProgramError) as caught:
         evaluate("dev", catalogue=read_services(tmp_path))
     assert caught.value.registered == ()
-    assert str(caught.value).startswith(f"services.py:6: {message}")
+    assert str(caught.value).startswith(f"services.py, line 6: {message}")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def services(platform:\n", "services.py:1: Python cannot read this line"),
-        ("import nothing_of_that_name\n", "services.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("def services(platform:\n", "services.py, line 1: '(' was never closed"),
+        ("import nothing_of_that_name\n", "services.py, line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
         ("SERVICES = []\n", "it has no function services(platform). Write one"),
     ],
 )

@@ -28,8 +28,8 @@ MANIFEST: Final[Mapping[str, object]] = {
     "layers": [],
 }
 ISSUER: Final = "https://token.actions.githubusercontent.com"
-PULL_REQUEST: Final = f"repo:{REPOSITORY}:pull_request"
-BY_HAND: Final = f"repo:{REPOSITORY}:ref:refs/heads/master"
+JUDGE: Final = f"repo:{REPOSITORY}:environment:{naming.VERIFY_ENVIRONMENT}"
+BY_HAND: Final = f"repo:{REPOSITORY}:environment:{naming.PROMOTER_ENVIRONMENT}"
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_verify_looks_up_what_the_merge_would_run(it: Shop, registry: Registry) 
     pushed(it, registry, "cart", 7)
     it.write("stg", pay=7)
     head = it.host.head(REPOSITORY, "stg") or ""
-    with identified({"iss": ISSUER, "sub": PULL_REQUEST}) as identity:
+    with identified({"iss": ISSUER, "sub": JUDGE}) as identity:
         done = it.run("verify", "--base=master", f"--head={head}", **registry.environment(identity))
     assert "images looked up: 2" in done.out
     (line,) = done.err.splitlines()
@@ -159,7 +159,10 @@ def test_verify_looks_up_what_the_merge_would_run(it: Shop, registry: Registry) 
     ("claims", "said"),
     [
         ({"iss": ISSUER, "sub": "repo:example-org/other:pull_request"}, "AccessDenied"),
+        # A workflow that anybody pushed runs with these.
+        ({"iss": ISSUER, "sub": f"repo:{REPOSITORY}:pull_request"}, "AccessDenied"),
         ({"iss": ISSUER, "sub": f"repo:{REPOSITORY}:ref:refs/heads/dev"}, "AccessDenied"),
+        ({"iss": ISSUER, "sub": f"repo:{REPOSITORY}:ref:refs/heads/master"}, "AccessDenied"),
         ({"iss": "https://elsewhere.example", "sub": BY_HAND}, "AccessDenied"),
     ],
 )
@@ -178,7 +181,7 @@ def test_nobody_else_is_let_in_and_the_error_says_who_is(
 def test_the_role_sees_images_and_does_nothing_else(registry: Registry) -> None:
     registry.push("cart", 9)
     role = f"arn:aws:iam::222222222222:role/{naming.image_reader('release')}"
-    token = jwt.encode({"iss": ISSUER, "sub": PULL_REQUEST, "aud": "sts.amazonaws.com"}, "0" * 32, algorithm="HS256")
+    token = jwt.encode({"iss": ISSUER, "sub": JUDGE, "aud": "sts.amazonaws.com"}, "0" * 32, algorithm="HS256")
     assumed = registry.emulators.client("sts", "222222222222", "eu-central-1").assume_role_with_web_identity(
         RoleArn=role, RoleSessionName="test", WebIdentityToken=token
     )["Credentials"]

@@ -57,6 +57,8 @@ def standing(emulators: Emulators, accounts: Accounts, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp("githost")
     with pytest.MonkeyPatch.context() as patch, GitHost(folder, webhook_proxy=proxy) as host:
         patch.setattr(image_hook, "ARCHIVES", write_archives(tmp_path_factory.mktemp("dist")))
+        for service in ("storefront", "invoices"):
+            host.create_repository(f"example-org/{service}", default_branch="master", auto_init=True)
         world = CloudWorld(emulators, github=host, places=places(moved))
         yield Hosted(world=world, emulators=emulators, host=host, things=realised(world, moved, ROWS))
 
