@@ -30,7 +30,10 @@ def test_the_example_passes_with_little_work(tmp_path: Path) -> None:
     ("new", "expected"),
     [
         ("    raise ValueError('no luck')", "services.py, line 15: ValueError: no luck. Correct the code there."),
-        ('    Service("invoices", ServiceArgs(platform=platform, repo="x"))', "services.py, line 15: ServiceArgs has no argument repo."),
+        (
+            '    Service("invoices", ServiceArgs(platform=platform, repo="x"))',
+            "services.py, line 15: ServiceArgs has no argument repo.",
+        ),
         ("    import nowhere_to_be_found", "services.py, line 15: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         ("    raise SystemExit(0)", "services.py, line 15 ended the program by itself (exit 0). Remove that call."),
         ("    import os; os._exit(0)", "The program ended its process (exit 0) before it had declared everything."),

@@ -157,7 +157,9 @@ def test_a_name_that_is_no_text_is_refused_with_its_line(name: object) -> None:
     def services(platform: Platform) -> None:
         Service(name, ServiceArgs(platform=platform, repository="shop", port=8080))  # pyright: ignore[reportArgumentType] — the mistake
 
-    with pytest.raises(ProgramError, match=r"^test_catalogue\.py, line \d+: Service name: got .*; give the service's name as text"):
+    with pytest.raises(
+        ProgramError, match=r"^test_catalogue\.py, line \d+: Service name: got .*; give the service's name as text"
+    ):
         evaluate("dev", catalogue=services)
 
 
