@@ -182,7 +182,7 @@ def _differences(one: object, two: object, where: str) -> Iterator[tuple[str, ob
         left, right = cast("dict[Any, object]", one), cast("dict[Any, object]", two)
         for key in dict.fromkeys([*left, *right]):
             yield from _differences(left.get(key), right.get(key), f"{where}.{key}")
-    elif one != two or not isinstance(one, type(cast("object", two))):
+    elif one != two or not isinstance(one, type(two)):
         yield where, one, two
 
 
