@@ -212,20 +212,27 @@ def delegation(place: Place) -> Sequence[str]:
 
 
 def secret_names(settings: Settings) -> Mapping[str, str]:
-    """Secret by purpose, of those that people fill: writers' keys where tracks are hosted, Argo CD's where clusters are.
+    """Secret by purpose, of those that people fill: of writers and reporter where tracks are hosted, Argo CD's with clusters.
 
     Raises:
         BootstrapError: a track has the name of another purpose.
     """
-    argocd = ["reader"] if settings.clusters else []
-    argocd += ["ui"] if settings.argocd.ui else []
-    if taken := sorted(set(argocd) & set(settings.hosted_tracks)):
-        msg = f"tracks is {', '.join(taken)}: any name but reader and ui is allowed, which are Argo CD's. Rename the track."
-        raise BootstrapError(msg)
-    return {
-        **{track: naming.app_key_secret(track) for track in settings.hosted_tracks},
-        **{purpose: naming.argocd_secret(purpose) for purpose in argocd},
+    purposes = {
+        **({"reader": naming.argocd_secret("reader")} if settings.clusters else {}),
+        **({"ui": naming.argocd_secret("ui")} if settings.argocd.ui else {}),
+        **(
+            {"reporter": naming.reporter_key_secret()}
+            if settings.hosted_tracks and settings.builds and settings.builds.reporter
+            else {}
+        ),
     }
+    if taken := sorted(purposes.keys() & settings.hosted_tracks.keys()):
+        msg = (
+            f"slipway:tracks has the track {taken[0]}, and --put-key {taken[0]}=FILE is for another secret here: reader and ui "
+            "are Argo CD's, reporter is that of the builds' App. Rename the track."
+        )
+        raise BootstrapError(msg)
+    return {**{track: naming.app_key_secret(track) for track in settings.hosted_tracks}, **purposes}
 
 
 def secrets(place: Place) -> Iterator[Step]:
@@ -238,7 +245,8 @@ def secrets(place: Place) -> Iterator[Step]:
     for purpose, name in names.items():
         exists = secret_exists(client, name)
         if not exists:
-            description = f"{purpose}: put there by a person, read by {'Argo CD' if '/argocd/' in name else 'the writer'}"
+            reader = "the reporter" if purpose == "reporter" else "Argo CD" if "/argocd/" in name else "the writer"
+            description = f"{purpose}: put there by a person, read by {reader}"
             yield Step(
                 text=f"make empty secret {name}",
                 do=lambda name=name, description=description: client.create_secret(Name=name, Description=description),

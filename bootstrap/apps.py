@@ -24,6 +24,8 @@ SCOPES: Final[Mapping[str, Mapping[str, str]]] = {
     "reader": {"contents": "read"},
     # With `gitops.reportHealth`.
     "reader that reports health": {"contents": "read", "statuses": "write"},
+    # It sets the status of each built commit (components/build_reports.py).
+    "reporter": {"statuses": "write"},
     # Every cluster registers a webhook in the GitOps repository.
     "deployer": {"repository_hooks": "write"},
     # It declares the GitOps repository: its rules, branches, first files, environments and variables.
@@ -97,6 +99,17 @@ def apps(settings: Settings, applications: Sequence[str] = ()) -> Iterator[App]:
             permissions=SCOPES["reader that reports health" if gitops.report_health else "reader"],
             repositories=[gitops.repository],
             secret=naming.argocd_secret("reader"),
+        )
+    reporter = settings.builds.reporter if settings.builds and settings.hosted_tracks else None
+    if reporter is not None:
+        yield App(
+            name="reporter",
+            key="app:reporter",
+            app_id=reporter.app_id,
+            installation_id=reporter.installation_id,
+            permissions=SCOPES["reporter"],
+            repositories=applications,
+            secret=naming.reporter_key_secret(),
         )
     if settings.owns_gitops:
         yield App(

@@ -50,6 +50,9 @@ class GitHub:
     now: Callable[[], float] = time.time
     _pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False, timeout=_SECONDS), repr=False)
     _seen: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any], repr=False)
+    _assertions: dict[tuple[int | str, str], tuple[str, int]] = field(
+        default_factory=dict[tuple[int | str, str], tuple[str, int]], repr=False
+    )
 
     def get(self, path: str) -> Any:  # noqa: ANN401 — JSON
         """Return what stands at a path, None where GitHub says that there is nothing.
@@ -97,8 +100,13 @@ class GitHub:
             GitHubError: as `get`.
         """
         now = int(self.now())
-        claims = {"iat": now - _CLOCK_DRIFT_SECONDS, "exp": now + _JWT_SECONDS, "iss": str(app_id)}
-        return self._get(path, f"Bearer {jwt.encode(claims, key, algorithm='RS256')}", seen_as=str(app_id))
+        assertion, until = self._assertions.get((app_id, key), ("", 0))
+        if until <= now:
+            # Reading a key takes longer than a request.
+            claims = {"iat": now - _CLOCK_DRIFT_SECONDS, "exp": now + _JWT_SECONDS, "iss": str(app_id)}
+            assertion, until = jwt.encode(claims, key, algorithm="RS256"), now + _JWT_SECONDS - _CLOCK_DRIFT_SECONDS
+            self._assertions[app_id, key] = assertion, until
+        return self._get(path, f"Bearer {assertion}", seen_as=str(app_id))
 
     def _get(self, path: str, authorization: str, seen_as: str = "") -> Any:  # noqa: ANN401 — JSON
         if (path, seen_as) not in self._seen:

@@ -164,6 +164,8 @@ def _declared(stack: str, config: Mapping[str, object] | None, place: Path) -> l
         from components.platform import read_catalogue  # noqa: PLC0415 — same
         from components.settings import load  # noqa: PLC0415 — same
 
+        # First without the class below: a fault must name the line of services.py, not one here.
+        read_catalogue(read_services(place), load())
         calls: dict[str, ServiceArgs] = {}
 
         class Noted(service.Service):

@@ -1,12 +1,16 @@
 """Runs bootstrap and its check in emulated accounts, as people run them on the first day."""
 
+import contextlib
+import io
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+from bootstrap.accounts import secret_names
 from bootstrap.bootstrap import main, run
 from bootstrap.check import Look, Outside, check, read_services
 from bootstrap.github import GitHub
@@ -25,21 +29,30 @@ UNANSWERED: Final[Mapping[str, str]] = {
 }
 """Reason by check that no emulator can answer. Its rows say so; they are never ready."""
 
-GITHUB_UNANSWERED: Final[Mapping[str, str]] = dict.fromkeys(
-    ("organization", "platform", "team", "environment", "variable", "promoter-key"),
-    "the Git host has no routes for it",
-)
-"""The same for the Git host. Drop a key when the host gets its routes."""
+_RUNNER: Final = 7
+"""Which address of an allowed network a runner has here."""
 
 
-COMMANDS: Final = (
-    ".venv/bin/python -m bootstrap --stack dev",
-    ".venv/bin/python -m bootstrap --stack dev --apply",
-    ".venv/bin/python -m bootstrap --stack dev --apply --put-key develop=writer-develop.pem --put-key reader=reader.pem",
-    ".venv/bin/python -m bootstrap --check --stack dev",
-    ".venv/bin/python -m bootstrap --check --stack dev --runner-address 203.0.113.7",
-)
-"""Commands of docs/adopt.md that `perform` runs as they stand there."""
+def commands(settings: Settings) -> tuple[str, ...]:
+    """Return the commands of docs/adopt.md that prepare one account, in their order. The play runs them as they stand there."""
+    made = f".venv/bin/python -m bootstrap --stack {settings.stack}"
+    looked = f".venv/bin/python -m bootstrap --check --stack {settings.stack}"
+    puts = "".join(f" --put-key {purpose}={key_file(settings, purpose)}" for purpose in secret_names(settings))
+    allowed = [each for cluster in settings.clusters.values() for each in cluster.endpoint.allow]
+    runner = [ip_network(str(allowed[0]))] if allowed else []
+    addresses = [each[min(_RUNNER, each.num_addresses - 1)] for each in runner]
+    return (
+        made,
+        f"{made} --apply",
+        *([f"{made} --apply{puts}"] if puts else []),
+        looked,
+        *(f"{looked} --runner-address {each}" for each in addresses),
+    )
+
+
+def key_file(settings: Settings, purpose: str) -> str:
+    """Return the name of the file that docs/adopt.md puts into the secret for `purpose`."""
+    return f"writer-{purpose}.pem" if purpose in settings.hosted_tracks else f"{purpose}.pem"
 
 
 @dataclass(kw_only=True)
@@ -106,24 +119,39 @@ def apply(emulators: Emulators, settings: Settings, puts: Mapping[str, Path], sa
     return run(place_of(emulators, settings, puts), apply=True, say=say)
 
 
-def perform(command: str, emulators: Emulators, settings: Settings, *, root: Path, outside: Outside | None = None) -> int:
-    """Run one of `COMMANDS` by bootstrap's own command line, in an emulated account, and return its status.
-
-    Files that it names are taken from the working directory, as a shell takes them.
+def perform(  # noqa: PLR0913 — a command's line, its working directory, and what stands for the world
+    command: str,
+    emulators: Emulators,
+    settings: Settings,
+    *,
+    root: Path,
+    folder: Path,
+    outside: Outside | None = None,
+) -> tuple[int, str]:
+    """Run one of `commands` by bootstrap's own command line, in an emulated account; its status, and what it printed.
 
     Args:
         command: The command as docs/adopt.md has it.
         emulators: Running emulators.
         settings: The settings of the stack that it names.
         root: Folder of services.py.
+        folder: Working directory: files that the command names are there.
         outside: GitHub, DNS and the internet; without it they are asked for nothing.
     """
     program, arguments = shlex.split(command)[:3], shlex.split(command)[3:]
     if program != [".venv/bin/python", "-m", "bootstrap"]:
         msg = f"{command!r} is no command of bootstrap"
         raise ValueError(msg)
+    # `PURPOSE=FILE`: the working directory of this process is not the person's.
+    arguments = [
+        f"{one}={folder / file}" if (one := each.partition("=")[0]) and (file := each.partition("=")[2]) else each
+        for each in arguments
+    ]
     session = place_of(emulators, settings).session
-    return main(arguments, session=session, root=root, settings=settings, outside=outside or outside_of(settings, ""))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = main(arguments, session=session, root=root, settings=settings, outside=outside or outside_of(settings, ""))
+    return status, printed.getvalue()
 
 
 def outside_of(settings: Settings, token: str, unanswered: Mapping[str, str] | None = None) -> Outside:
@@ -132,13 +160,13 @@ def outside_of(settings: Settings, token: str, unanswered: Mapping[str, str] | N
     Args:
         settings: The stack's settings; `gitops.apiUrl` is the Git host's.
         token: A person's token at the Git host, "" for none.
-        unanswered: Reason by check that this world cannot answer; `UNANSWERED` and `GITHUB_UNANSWERED` unless given.
+        unanswered: Reason by check that this world cannot answer; `UNANSWERED` unless given.
     """
     return Outside(
         github=GitHub(url=settings.gitops.api_url, token=token),
         name_servers=_no_dns,
         own_address=_no_address,
-        unanswered={**UNANSWERED, **GITHUB_UNANSWERED} if unanswered is None else unanswered,
+        unanswered=UNANSWERED if unanswered is None else unanswered,
     )
 
 
@@ -149,10 +177,12 @@ class Checked:
     Attributes:
         report: All rows.
         faults: Rows that are missing, or that were not looked at although this world can answer them.
+        unanswered: Reason by check that this world cannot answer, of those that the stack needs.
     """
 
     report: Report
     faults: Sequence[Row]
+    unanswered: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def look(  # noqa: PLR0913 — a check joins the account, the Git host and the catalogue
@@ -162,6 +192,7 @@ def look(  # noqa: PLR0913 — a check joins the account, the Git host and the c
     root: Path,
     token: str,
     unanswered: Mapping[str, str] | None = None,
+    app_keys: Mapping[str, Path] | None = None,
     say: Callable[[str], None],
 ) -> Checked:
     """Run `python -m bootstrap --check --stack STACK`.
@@ -171,19 +202,22 @@ def look(  # noqa: PLR0913 — a check joins the account, the Git host and the c
         settings: The stack's settings; `gitops.apiUrl` is the Git host's.
         root: Folder of services.py.
         token: A person's token at the Git host, "" for none.
-        unanswered: Reason by check that this world cannot answer; `UNANSWERED` and `GITHUB_UNANSWERED` unless given.
+        unanswered: Reason by check that this world cannot answer; `UNANSWERED` unless given.
+        app_keys: File by App whose key is in no account, as `--app-key` takes them.
         say: Is given each row.
     """
     outside = outside_of(settings, token, unanswered)
     place = place_of(emulators, settings)
-    report = check(Look(place=place, outside=outside, services=read_services(root, settings)), say=say)
+    services = read_services(root, settings)
+    report = check(Look(place=place, outside=outside, services=services, app_keys=app_keys or {}), say=say)
     excused = tuple(f"{key}:" for key in outside.unanswered)
     faults = [
         row
         for row in report.rows
         if row.state is State.MISSING or (row.state is State.NOT_LOOKED_AT and not f"{row.key}:".startswith(excused))
     ]
-    return Checked(report=report, faults=faults)
+    left = {row.key.partition(":")[0] for row in report.of(State.NOT_LOOKED_AT) if row not in faults}
+    return Checked(report=report, faults=faults, unanswered={key: why for key, why in outside.unanswered.items() if key in left})
 
 
 def _no_dns(zone: str) -> Sequence[str]:

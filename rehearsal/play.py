@@ -11,14 +11,16 @@ from typing import Any, cast
 
 import yaml
 
+from bootstrap.report import State
 from components import naming
+from rehearsal import first_day
 from rehearsal.actions import Run, WorkflowError
 from rehearsal.builds import ensure_tools
 from rehearsal.cast import Part
 from rehearsal.flow import Flow, Lane, Target
 from rehearsal.program import Program, evaluate
 from rehearsal.progress import Page, Progress, Step
-from rehearsal.stage import REVIEWER, REVIEWERS, Built, Stage, StageError
+from rehearsal.stage import REVIEWER, REVIEWERS, BuildFailedError, Built, Stage, StageError
 
 _PAGE = "www/index.html"
 
@@ -82,6 +84,7 @@ class Play:
         if self.flow.target is not None:
             self.released()
             self.rollback()
+        self.failed_build()
         self.lost_event()
         self.poison()
         self.stale_event()
@@ -93,7 +96,7 @@ class Play:
             flow = self.flow
             way = [*(lane.environment for lane in flow.lanes), *([flow.target.environment] if flow.target else [])]
             step.produced = f"{' → '.join(way)}; {self.service} with an edge, {self.worker} as a worker"
-        for line in [*self.stage.cast.notes, *flow.skipped]:
+        for line in [*self.stage.cast.notes, *self.stage.notes, *flow.skipped]:
             self.skip(line)
 
     def skip(self, why: str) -> None:
@@ -106,13 +109,17 @@ class Play:
     def first_day(self) -> None:
         """People's part, then the stacks in the order of the first day."""
         stage = self.stage
-        with self.progress.step("", "People prepare the accounts and GitHub") as step:
-            stage.first_day()
-            step.produced = (
-                f"{len(self.flow.stacks)} zones, {len(stage.settings[self.flow.base.environment].tracks) + 2} GitHub Apps "
-                f"with keys in Secrets Manager, {len(stage.cast.repositories)} application repositories"
-            )
+        with self.progress.step("", "People prepare GitHub: team, repositories, Apps") as step:
+            stage.prepare_github()
+            step.produced = f"{len(stage.cast.repositories)} application repositories, and the Apps of docs/adopt.md's table"
+        for stack in self.flow.stacks:
+            with self.progress.step(
+                stack, "bootstrap prepares the account, and its check finds it ready for the first `up`"
+            ) as step:
+                step.details[f"What bootstrap prints for {stack}"] = stage.prepare_account(stack)
+                step.produced = f"{len(first_day.commands(stage.settings[stack]))} commands of docs/adopt.md"
         self.realise_all()
+        self.checked()
         lane = self.flow.early
         if lane is None:
             self.scaffold_by_hand()
@@ -132,6 +139,19 @@ class Play:
             step.produced = f"one commit on {lane.branch}: {commits[0]}"
             stage.sweep(lane.track)
             expect(stage.head(lane.branch) == after, "a second sweep finds nothing to do")
+
+    def checked(self) -> None:
+        """After the first day bootstrap's check finds everything ready that this world can answer."""
+        for stack in self.flow.stacks:
+            with self.progress.step(stack, "bootstrap --check finds everything ready that can be looked at here") as step:
+                found = self.stage.checked(stack)
+                later = found.report.of(State.LATER)
+                expect(not later, f"nothing is left for later, and {[row.text for row in later]} are")
+                left = found.unanswered
+                step.details[f"What the check could not look at in {stack}"] = "\n".join(
+                    f"not looked at: {row.text}" for row in found.report.of(State.NOT_LOOKED_AT)
+                )
+                step.produced = f"{len(found.report.of(State.READY))} ready; not looked at: {', '.join(left)}"
 
     def _has_directory(self, lane: Lane, service: str) -> bool:
         stage = self.stage
@@ -334,6 +354,77 @@ class Play:
             released_by, number = self._release_now(step), self._pin(step, "unpin", reason="Released")
             self._expect_image(target, fixed)
             step.produced = f"pull requests #{released_by} and #{number}: {target} renders {fixed.tag} as before"
+
+    # Builds
+
+    def failed_build(self) -> None:
+        """A build that fails raises its track's alarm, turns its commit red, and changes nothing else."""
+        stage, lane = self.stage, self.flow.first
+        part = self._part(self.service)
+        repository, path = self._repository(part), part.path(part.dockerfile)
+        good = (stage.host.read(repository, lane.source, path) or b"").decode()
+        with self.progress.step(
+            lane.environment, "A commit breaks the Dockerfile: its build fails and its commit turns red"
+        ) as step:
+            before = stage.head(lane.branch)
+            broken = stage.change(repository, lane.source, {path: f"{good}COPY not-there /\n"}, "Break the Dockerfile")
+
+            def state() -> str:
+                status = stage.report(repository, str(broken.after), lane, self.service)
+                return status.state if status else ""
+
+            def begun() -> None:
+                stage.wait_for("the commit to be pending", lambda: state() == "pending")
+
+            try:
+                stage.build_all(broken, begun)
+            except BuildFailedError as error:
+                said, run = str(error), error.run
+            else:
+                msg = "expected: the build of a broken Dockerfile fails"
+                raise StageError(msg)
+            stage.wait_for("the commit to turn red", lambda: state() == "failure")
+            status = stage.report(repository, str(broken.after), lane, self.service)
+            link = (status.target_url if status else "") or ""
+            expect(link.startswith("https://"), f"the status leads to the run, and it leads to {link!r}")
+            alarm = self._alarm_of_failed_builds(lane, run)
+            expect(stage.head(lane.branch) == before, f"nothing is committed to {lane.branch}")
+            step.produced = f"pending, then red; alarm {alarm} counts it; {lane.branch} stays as it was"
+            step.details["What the build said"] = said
+            step.details["Where the red status leads"] = link
+        with self.progress.step(
+            lane.environment, "The Dockerfile is mended: its commit turns green, and the image arrives"
+        ) as step:
+            mended = stage.change(repository, lane.source, {path: good}, "Mend the Dockerfile")
+            built = self._pipeline(lane, self.service, mended, step)
+
+            def green() -> bool:
+                status = stage.report(repository, str(mended.after), lane, self.service)
+                return status is not None and status.state == "success"
+
+            stage.wait_for("the commit to turn green", green)
+            self._await(lane, self.service, built)
+            expect(state() == "failure", "the broken commit stays red")
+            step.produced = f"{built.tag} is on {lane.branch}; the commit is green"
+
+    def _alarm_of_failed_builds(self, lane: Lane, run: str) -> str:
+        """Return the alarm on the declared rule that the failed run's event matches."""
+        stage, program = self.stage, self.stage.programs[lane.host]
+        name = naming.build_rule(lane.track, "failed")
+        rule = next(each for each in program.of("cloudwatch/eventRule:EventRule") if each.inputs["name"] == name)
+        alarms = [
+            each.inputs["name"]
+            for each in program.of("cloudwatch/metricAlarm:MetricAlarm")
+            if each.inputs.get("dimensions", {}).get("RuleName") == name
+        ]
+        expect(len(alarms) == 1, f"one alarm counts rule {name}, and {alarms} do")
+        place = stage.place(lane.host)
+        told = [(kind, detail) for kind, detail in stage.runs.told if detail["execution-id"] == run]
+        matched = [
+            detail["state"] for kind, detail in told if stage.matches(place, str(rule.inputs["eventPattern"]), kind, detail)
+        ]
+        expect(matched == ["FAILED"], f"rule {name} matches the run's failure alone, and it matches {matched}")
+        return str(alarms[0])
 
     # What is lost is found
 

@@ -4,13 +4,14 @@ import itertools
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,24 +23,49 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from bootstrap.accounts import secret_names
+from bootstrap.apps import DEPLOYER_VARIABLE, App, apps
+from bootstrap.checks_github import (
+    DEPLOYER_KEY,
+    PLATFORM_BRANCH,
+    PROMOTER_ENVIRONMENT,
+    PROMOTER_KEY,
+    runner_variables,
+    wanted_variables,
+)
+from bootstrap.look import Outside
+from bootstrap.report import Step
 from checks import stack_files
 from components import naming
-from components.settings import App as AppSettings
 from components.settings import Settings, SettingsError, parse
 from functions.gitops_writer import scaffold
 from functions.gitops_writer.catalogue import parse as parse_entry
 from functions.gitops_writer.settings import Layout
+from rehearsal import first_day as bootstrapping
 from rehearsal.actions import Actions
-from rehearsal.builds import Build, Images, build_of, make_base_image, match_trigger, reach_artifact, run_buildspec, source_of
+from rehearsal.builds import (
+    Build,
+    Images,
+    PipelineError,
+    Source,
+    build_of,
+    make_base_image,
+    match_trigger,
+    reach_artifact,
+    run_buildspec,
+    source_of,
+)
+from rehearsal.builds.door import BuildRuns
 from rehearsal.cast import Cast, application_files, read_cast
 from rehearsal.cloud import identity_of
-from rehearsal.cloud.acts import bootstrap, publish_push, run_schedule
+from rehearsal.cloud.acts import publish_push, run_schedule
 from rehearsal.cloud.emulators import MINISTACK, Emulators
 from rehearsal.cloud.row import Place
 from rehearsal.cloud.world import CloudWorld
 from rehearsal.edge_door import Behind, EdgeDoor, Front
 from rehearsal.flow import Flow, Lane, flow_of
 from rehearsal.githost import GitHost, PushEvent, WebhookProxy
+from rehearsal.githost.records import Status
 from rehearsal.identities import Identities
 from rehearsal.program import PLATFORM, ROOT, Program, evaluate, platform_folder, read_services, stack_config
 from rehearsal.registry import Push, RegistryDoor
@@ -48,6 +74,11 @@ from rehearsal.standing import StandingWorld
 DEVELOPER, REVIEWER = "alice", "bob"
 REVIEWERS: Final = (REVIEWER, "carol", "dan", "erin", "frank", "grace")
 """Members of the platform's team: as many as a branch's rules may ask for."""
+
+ORGANIZATION_OWNER: Final = "olga"
+"""Whose token bootstrap's check has."""
+# Numbers of Apps that stand in no setting.
+_DEPLOYERS, _REPORTER, _INSTALLATIONS = 900_000_001, 900_001_001, 100_000
 
 _WAIT_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
@@ -60,6 +91,19 @@ _GIT: Final = {
 
 class StageError(Exception):
     """The play cannot go on: what was expected did not come about."""
+
+
+class BuildFailedError(StageError):
+    """A build ended badly.
+
+    Attributes:
+        run: Id of the pipeline's run.
+    """
+
+    def __init__(self, message: str, run: str) -> None:
+        """Hold the parts."""
+        super().__init__(message)
+        self.run = run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +148,8 @@ class Stage:
         settings: Each stack's settings, as its program reads them.
         programs: What each stack declares, after `realise`.
         pushes: Branches that have moved at the Git host and that nobody has looked at yet.
+        performed: Commands of docs/adopt.md that were run, in their order.
+        notes: What the play adds to the settings, for people.
     """
 
     say: Callable[[str], None]
@@ -119,12 +165,16 @@ class Stage:
     standing: StandingWorld = field(init=False)
     identities: Identities = field(init=False)
     images: Images = field(init=False)
+    runs: BuildRuns = field(init=False)
     actions: Actions = field(init=False)
     settings: dict[str, Settings] = field(default_factory=dict[str, Settings])
     programs: dict[str, Program] = field(default_factory=dict[str, Program])
     pushes: list[PushEvent] = field(default_factory=list[PushEvent])
     events: list[Push] = field(default_factory=list[Push])
     deaf: bool = False
+    performed: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    _apps: dict[int, tuple[str, App]] = field(default_factory=dict[int, "tuple[str, App]"])
     _overrides: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     _tokens: dict[str, str] = field(default_factory=dict[str, str])
     _keys: dict[int, tuple[str, bytes]] = field(default_factory=dict[int, tuple[str, bytes]])
@@ -142,12 +192,14 @@ class Stage:
             self.folder = Path(tempfile.mkdtemp(prefix="slipway-rehearsal-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.emulators = stack.enter_context(Emulators(self.folder / "logs"))
+            self.runs = stack.enter_context(BuildRuns(self.emulators))
             self.edge = stack.enter_context(EdgeDoor(self.emulators, _fronts(settings), self.folder / "edge", self._behind()))
             (self.folder / "git").mkdir()
             proxy = WebhookProxy(url=self.edge.url, bundle=str(self.edge.bundle))
             self.host = stack.enter_context(GitHost(self.folder / "git", webhook_proxy=proxy))
             self.host.on_push(self._note_push)
             self._overrides = {name: _overrides(name, self.host.url) for name in self.flow.stacks}
+            self.notes += _add_reporters(self._overrides, settings)
             self.settings = {name: parse_stack(name, self._overrides[name]) for name in self.flow.stacks}
             self.identities = Identities(self.emulators)
             self.door = stack.enter_context(
@@ -194,11 +246,18 @@ class Stage:
         return self.emulators.client(service, place.account, place.region)
 
     def first_day(self) -> None:
-        """What people do once: accounts, GitHub Apps and their keys, teams, application repositories."""
-        self.register_apps()
+        """What people do once, before the first `up`."""
+        self.prepare_github()
         for stack in self.flow.stacks:
             self.prepare_account(stack)
+
+    def prepare_github(self) -> None:
+        """Make what people make at GitHub: organization, team, Apps, repositories with their environments and variables."""
+        organization = self._any.organization
+        self.host.add_organization(organization.name, number=organization.id)
         self.welcome_people()
+        self.register_apps()
+        self.make_platform_repository()
         self.make_applications()
         self.start_actions()
         self.forget_pushes()
@@ -208,31 +267,139 @@ class Stage:
         """Settings of the stack that owns the GitOps repository; what is read of them reads the same in every stack."""
         return self.settings[self.flow.stacks[0]]
 
-    def register_apps(self) -> None:
-        """Register the GitHub Apps, with the permissions that docs/adopt.md asks for."""
-        gitops = self._any.gitops
-        apps = {
-            **{f"writer-{name}": track.writer for name, track in self._any.tracks.items()},
-            "promoter": gitops.promoter,
-            "reader": gitops.reader,
-        }
-        more = {
-            "promoter": {"pull_requests": "write", "statuses": "write"},
-            "reader": {"contents": "read", **({"statuses": "write"} if gitops.report_health else {})},
-        }
-        for slug, app in apps.items():
-            self._register(slug, app, self._any.gitops_repository, {"contents": "write", **more.get(slug, {})})
+    @property
+    def _applications(self) -> list[str]:
+        return sorted(self.cast.repositories)
 
-    def prepare_account(self, stack: str) -> None:
-        """Do what a person does in one account before its first `up`: zone, identity provider, secrets with their keys."""
-        settings = self.settings[stack]
-        hosted = {naming.app_key_secret(track): self._key(each.writer) for track, each in settings.hosted_tracks.items()}
-        secrets = {**hosted, naming.argocd_secret("reader"): self._key(settings.gitops.reader)}
-        bootstrap(self.emulators, self.place(stack), zone=settings.environment.zone, secrets=secrets)
+    def _full(self, names: Iterable[str]) -> list[str]:
+        return [f"{self._any.organization.name}/{name}" for name in names]
+
+    def register_apps(self) -> None:
+        """Register the GitHub Apps with the permissions of docs/adopt.md's table.
+
+        Until there is a GitOps repository, an installation on selected repositories selects the platform repository.
+        """
+        for stack, app in self._wanted_apps():
+            number = self._number_of(stack, app)
+            if number in self._apps:
+                continue
+            slug = app.key.removeprefix("app:") + (f"-{stack}" if app.app_id is None else "")
+            if slug in {each for each, _ in self._apps.values()}:
+                slug = f"{slug}-{stack}"
+            self._apps[number] = slug, app
+            self._key(number)
+            on = app.repositories
+            if self._any.gitops.repository in on:
+                on = [self.settings[stack].access.repository.name]
+            self.host.add_app(
+                number,
+                slug,
+                self._keys[number][1],
+                installation_id=app.installation_id or number + _INSTALLATIONS,
+                permissions=app.permissions,
+                repositories=self._full(on),
+            )
+
+    def hand_over(self) -> None:
+        """Move the installations onto the GitOps repository, once it is there."""
+        for number, (_, app) in self._apps.items():
+            self.host.install_app(number, self._full([*app.repositories, *app.tolerated]))
+
+    def _wanted_apps(self) -> Iterator[tuple[str, App]]:
+        for stack in self.flow.stacks:
+            for app in apps(self.settings[stack], self._applications):
+                yield stack, app
+
+    def _number_of(self, stack: str, app: App) -> int:
+        # A deployer's id stands in no setting.
+        return app.app_id if app.app_id is not None else _DEPLOYERS + self.flow.stacks.index(stack)
+
+    def make_platform_repository(self) -> None:
+        """Make this repository's own: what the roles trust, with the deployments' environments and the workflows' variables."""
+        for stack, settings in self.settings.items():
+            wanted = settings.access.repository
+            (name,) = self._full([wanted.name])
+            if self.host.repository(name) is None:
+                self.host.create_repository(name, default_branch=PLATFORM_BRANCH, auto_init=True, number=wanted.id)
+            environment, number = settings.access.deploy_environment, _DEPLOYERS + self.flow.stacks.index(stack)
+            self.host.set_environment(name, environment, branches=[PLATFORM_BRANCH])
+            self.host.set_environment_secret(name, environment, DEPLOYER_KEY, self._key(number))
+            self.host.set_environment_variable(name, environment, DEPLOYER_VARIABLE, self.host.client_id(number))
+            labels = dict(zip(runner_variables(stack), (f"slipway-{stack}-preview", f"slipway-{stack}-deploy"), strict=True))
+            for variable, value in {**wanted_variables(settings), **labels}.items():
+                self.host.set_variable(name, variable, value)
+
+    def prepare_account(self, stack: str) -> str:
+        """Run bootstrap and its check in one account as docs/adopt.md has it, before the first `up`; what they printed.
+
+        Raises:
+            StageError: a command did not end well, or the check found a fault.
+        """
+        settings, folder = self.settings[stack], self.folder / "keys" / stack
+        folder.mkdir(parents=True)
+        for purpose in secret_names(settings):
+            (folder / bootstrapping.key_file(settings, purpose)).write_text(self._secret(settings, purpose), encoding="utf-8")
+        printed: list[str] = []
+        for command in bootstrapping.commands(settings):
+            status, said = bootstrapping.perform(
+                command, self.emulators, settings, root=platform_folder(), folder=folder, outside=self._outside(settings)
+            )
+            self.performed.append(command)
+            printed += [f"$ {command}", said.rstrip(), ""]
+            # Something of this world stays unanswered, so a check never ends with 0: `checked` judges its rows.
+            if status and " --check " not in command:
+                msg = f"{command} ended with {status}: {said}"
+                raise StageError(msg)
+        self.checked(stack, until=Step.CONNECT)
+        return "\n".join(printed)
+
+    def checked(self, stack: str, *, until: Step = Step.ACTIONS) -> bootstrapping.Checked:
+        """Run `bootstrap --check`; everything that this world can answer must be ready, or later by its nature.
+
+        Args:
+            stack: The stack.
+            until: The last step of docs/adopt.md that has been done.
+
+        Raises:
+            StageError: something is missing; the message names the first row and its fix.
+        """
+        settings, files = self.settings[stack], self.folder / "keys" / "apps"
+        files.mkdir(parents=True, exist_ok=True)
+        keys: dict[str, Path] = {}
+        for number, (_, app) in self._apps.items():
+            if app.by_file and (app.by_file != "deployer" or number == _DEPLOYERS + self.flow.stacks.index(stack)):
+                keys[app.by_file] = files / f"{number}.pem"
+                keys[app.by_file].write_text(self._key(number), encoding="utf-8")
+        found = bootstrapping.look(
+            self.emulators,
+            settings,
+            root=platform_folder(),
+            token=self._tokens[ORGANIZATION_OWNER],
+            app_keys=keys,
+            say=self.say,
+        )
+        done = list(Step)[: list(Step).index(until) + 1]
+        if faults := [each for each in found.faults if each.step in done]:
+            msg = f"bootstrap --check of {stack} finds {len(faults)} faults, the first: {faults[0].text}. {faults[0].fix}"
+            raise StageError(msg)
+        return found
+
+    def _outside(self, settings: Settings) -> Outside:
+        return bootstrapping.outside_of(settings, self._tokens[ORGANIZATION_OWNER])
+
+    def _secret(self, settings: Settings, purpose: str) -> str:
+        """What a person has for a secret: an App's key, or the client secret of the UI's OAuth App."""
+        reporter = settings.builds.reporter if settings.builds else None
+        if purpose in settings.hosted_tracks:
+            return self._key(settings.hosted_tracks[purpose].writer.app_id)
+        if purpose == "reporter" and reporter is not None:
+            return self._key(reporter.app_id)
+        return self._key(settings.gitops.reader.app_id) if purpose == "reader" else f"{secrets.token_hex(20)}\n"
 
     def welcome_people(self) -> None:
-        """Make the developer, and the team that reviews."""
+        """Make the developer, the organization's owner, and the team that reviews."""
         self._tokens[DEVELOPER] = self.host.add_user(DEVELOPER, role="write")
+        self._tokens[ORGANIZATION_OWNER] = self.host.add_user(ORGANIZATION_OWNER, role="admin", owner=True)
         for login in REVIEWERS:
             self._tokens[login] = self.host.add_user(login, role="maintain")
         self.host.add_team(f"{self._any.organization.name}/{self._any.gitops.team}", list(REVIEWERS))
@@ -290,6 +457,7 @@ class Stage:
             gitops = cast("dict[str, object]", self._overrides[stack]["slipway:gitops"])
             self._overrides[stack]["slipway:gitops"] = {**gitops, "id": repository.id}
             self.settings[stack] = parse_stack(stack, self._overrides[stack])
+        self.hand_over()
 
     def _know(self, program: Program) -> None:
         stack = program.stack
@@ -297,8 +465,8 @@ class Stage:
         settings = self.settings[stack]
         if settings.owns_gitops:
             # As a person does once the stack has made the environment (docs/adopt.md).
-            key = self._key(settings.gitops.promoter)
-            self.host.set_environment_secret(self.gitops, "slipway-promoter", "SLIPWAY_PROMOTER_KEY", key)
+            key = self._key(settings.gitops.promoter.app_id)
+            self.host.set_environment_secret(self.gitops, PROMOTER_ENVIRONMENT, PROMOTER_KEY, key)
         # ministack keeps no exclusion filters of tag immutability: the door is told what was declared.
         place = self.place(stack)
         for each in program.of("ecr/repository:Repository"):
@@ -309,26 +477,15 @@ class Stage:
         """What differs here from the stack file, and nothing else does."""
         return self._overrides[stack]
 
-    def _register(self, slug: str, app: AppSettings, repository: str, permissions: Mapping[str, str]) -> None:
-        self._key(app)
-        self.host.add_app(
-            app.app_id,
-            slug,
-            self._keys[app.app_id][1],
-            installation_id=app.installation_id,
-            permissions=permissions,
-            repositories=[repository],
-        )
-
-    def _key(self, app: AppSettings) -> str:
-        if app.app_id not in self._keys:
+    def _key(self, app_id: int) -> str:
+        if app_id not in self._keys:
             made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             private = made.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
             )
             public = made.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-            self._keys[app.app_id] = (private.decode(), public)
-        return self._keys[app.app_id][0]
+            self._keys[app_id] = (private.decode(), public)
+        return self._keys[app_id][0]
 
     # Pushes and pipelines
 
@@ -366,15 +523,57 @@ class Stage:
                     started.append((stack, definition))
         return started
 
-    def build(self, stack: str, definition: Mapping[str, Any], event: PushEvent) -> Built:
+    def build(
+        self, stack: str, definition: Mapping[str, Any], event: PushEvent, begun: Callable[[], None] | None = None
+    ) -> Built:
         """Run a pipeline for a push: its source, then its project's own buildspec, as the project's own role.
 
+        Args:
+            stack: The stack that declares it.
+            definition: The pipeline.
+            event: The push.
+            begun: Called when the commit is fetched and nothing is built yet.
+
         Raises:
-            StageError: the build failed, or exported no image.
+            BuildFailedError: the build failed.
         """
-        place = self.place(stack)
+        place, name = self.place(stack), str(definition["pipeline"]["name"])
+        runs = self.runs.of(place)
+        run = runs.start(name)
         role = identity_of(self.emulators, definition["pipeline"]["roleArn"], place.region)
-        source = source_of(definition, event.repository, event.branch, str(event.after), caller=role)
+        try:
+            source = source_of(definition, event.repository, event.branch, str(event.after), caller=role)
+        except PipelineError as error:
+            runs.source_failed(run, str(error))
+            raise
+        runs.fetched(run, source)
+        try:
+            if begun is not None:
+                begun()
+            url, built, declared = self._run_build(stack, definition, event, source)
+        except BaseException:
+            runs.settle(run, "Stopped")
+            raise
+        failed = next((each for each in built.phases if not each.succeeded), None) if not built.succeeded else None
+        if failed is not None:
+            words = f"{failed.name}: {failed.failed!r} ended with {failed.status}"
+            runs.built(run, url=url, error=words)
+            msg = f"the build of {name} failed in {words}"
+            raise BuildFailedError(msg, run.id)
+        runs.built(run, url=url)
+        return Built(
+            pipeline=name,
+            repository=declared["REPOSITORY_URL"],
+            tag=built.exported["IMAGE_TAG"],
+            digest=built.exported["IMAGE_DIGEST"],
+            started=time.monotonic(),
+        )
+
+    def _run_build(
+        self, stack: str, definition: Mapping[str, Any], event: PushEvent, source: Source
+    ) -> tuple[str, Build, Mapping[str, str]]:
+        """Run a project's buildspec; where its log is, what came of it, and the project's variables."""
+        place = self.place(stack)
         action = build_of(definition, source)
         (project,) = self.client(stack, "codebuild").batch_get_projects(names=[action.project])["projects"]
         reach_artifact(
@@ -398,21 +597,36 @@ class Stage:
             host=host,
             say=self.say,
         )
-        if not built.succeeded:
-            failed = next(each for each in built.phases if not each.succeeded)
-            msg = f"the build {action.project} failed in {failed.name}: {failed.failed!r} ended with {failed.status}"
-            raise StageError(msg)
-        return Built(
-            pipeline=str(definition["pipeline"]["name"]),
-            repository=declared["REPOSITORY_URL"],
-            tag=built.exported["IMAGE_TAG"],
-            digest=built.exported["IMAGE_DIGEST"],
-            started=time.monotonic(),
-        )
+        console = f"https://{place.region}.console.aws.amazon.com/codesuite/codebuild/{place.account}"
+        return f"{console}/projects/{action.project}/build/{action.project}:{event.after}/log", built, declared
 
-    def build_all(self, event: PushEvent) -> list[Built]:
-        """Run every pipeline that a push starts."""
-        return [self.build(stack, definition, event) for stack, definition in self.pipelines_started_by(event)]
+    def build_all(self, event: PushEvent, begun: Callable[[], None] | None = None) -> list[Built]:
+        """Run every pipeline that a push starts.
+
+        Raises:
+            BuildFailedError: a build failed; the others have been tried.
+        """
+        found: list[Built] = []
+        failures: list[BuildFailedError] = []
+        for stack, definition in self.pipelines_started_by(event):
+            try:
+                found.append(self.build(stack, definition, event, begun))
+            except BuildFailedError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return found
+
+    def matches(self, place: Place, pattern: str, kind: str, detail: Mapping[str, Any]) -> bool:
+        """Whether a rule with this pattern takes an event of a pipeline; no emulator counts the rules that have matched."""
+        told = {"id": "1", "source": "aws.codepipeline", "detail-type": kind, "detail": detail, "account": place.account}
+        told |= {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "region": place.region, "resources": []}
+        events = self.emulators.client("events", place.account, place.region)
+        return bool(events.test_event_pattern(EventPattern=pattern, Event=json.dumps(told))["Result"])
+
+    def report(self, repository: str, commit: str, lane: Lane, service: str) -> Status | None:
+        """Return what the reporter App has said of a service's build of a commit; None if nothing yet."""
+        return self.host.statuses(repository, commit).get(f"{naming.PROJECT}/{lane.track}/{service}")
 
     def _export(self, repository: str, commit: str, folder: Path) -> None:
         """The source artifact: the files of a commit, without its history."""
@@ -794,6 +1008,20 @@ def _overrides(stack: str, url: str) -> dict[str, object]:
     return changed
 
 
+def _add_reporters(overrides: Mapping[str, dict[str, object]], settings: Mapping[str, Settings]) -> list[str]:
+    """Give hosts of tracks without a reporter one; a line that says so."""
+    added: list[str] = []
+    for name, each in settings.items():
+        if name in overrides and each.builds is not None and each.builds.reporter is None and each.hosted_tracks:
+            builds = json.loads(stack_config(name)["slipway:builds"])
+            overrides[name]["slipway:builds"] = {
+                **builds,
+                "reporter": {"appId": _REPORTER, "installationId": _REPORTER + _INSTALLATIONS},
+            }
+            added.append(name)
+    return [f"{' and '.join(added)} name no slipway:builds.reporter: one is added for the play"] if added else []
+
+
 _INSTANCES: Final = {"arm64": "m7g.large", "amd64": "m7i.large"}
 
 
@@ -808,4 +1036,15 @@ def _fronts(settings: Mapping[str, Settings]) -> Mapping[str, Front]:
     }
 
 
-__all__ = ["DEVELOPER", "REVIEWER", "REVIEWERS", "Built", "Stage", "StageError", "parse_stack", "read_settings"]
+__all__ = [
+    "DEVELOPER",
+    "ORGANIZATION_OWNER",
+    "REVIEWER",
+    "REVIEWERS",
+    "BuildFailedError",
+    "Built",
+    "Stage",
+    "StageError",
+    "parse_stack",
+    "read_settings",
+]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from rehearsal.builds.executions import Executions
@@ -25,21 +25,30 @@ _CREDENTIAL: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([a-
 _SESSION: Final = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([^/]+)/.+")
 
 
+class _Handler(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: what is asked here is no news to whoever watches the play."""
+
+
 class BuildRuns:
     """The runs of every account's pipelines, from entering to leaving the context.
 
     Enter it before a function is made: functions learn of it from `Emulators.endpoints`.
+
+    Attributes:
+        told: Every event: its detail-type and its detail.
     """
 
     def __init__(self, emulators: Emulators) -> None:
         """Begin without runs."""
+        self.told: list[tuple[str, Mapping[str, Any]]] = []
         self._emulators = emulators
         self._of: dict[Place, Executions] = {}
         self._server: BaseWSGIServer | None = None
 
     def __enter__(self) -> Self:
         """Serve."""
-        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True)
+        self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=_Handler)
         threading.Thread(target=self._server.serve_forever, name="build runs", daemon=True).start()
         self._emulators.endpoints["codepipeline"] = f"http://127.0.0.1:{self._server.server_port}"
         return self
@@ -57,6 +66,7 @@ class BuildRuns:
             events = self._emulators.client("events", place.account, place.region)
 
             def emit(kind: str, detail: Mapping[str, Any]) -> None:
+                self.told.append((kind, detail))
                 answer = events.put_events(
                     Entries=[{"Source": "aws.codepipeline", "DetailType": kind, "Detail": json.dumps(detail), "Resources": []}]
                 )

@@ -148,21 +148,21 @@ class EngineStage(Stage):
 
     # Who runs the engine
 
-    def first_day(self) -> None:
-        """Also: in every account there is an administrator's role, which makes the first `up`."""
-        super().first_day()
-        for stack in self.flow.stacks:
-            arn = self.administrator(stack)
-            path, _, name = arn.partition(":role")[2].rpartition("/")
-            iam = self.client(stack, "iam")
-            trust = {
-                "Version": "2012-10-17",
-                "Statement": [{"Effect": "Allow", "Principal": {"AWS": arn.split(":")[4]}, "Action": "sts:AssumeRole"}],
-            }
-            # Preparing the account may have made the role before.
-            with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
-                iam.create_role(RoleName=name, Path=f"{path}/", AssumeRolePolicyDocument=json.dumps(trust))
-            iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    def prepare_account(self, stack: str) -> str:
+        """Also: there is an administrator's role, which makes the first `up`."""
+        said = super().prepare_account(stack)
+        arn = self.administrator(stack)
+        path, _, name = arn.partition(":role")[2].rpartition("/")
+        iam = self.client(stack, "iam")
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"AWS": arn.split(":")[4]}, "Action": "sts:AssumeRole"}],
+        }
+        # Bootstrap's run may have made the role before.
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=name, Path=f"{path}/", AssumeRolePolicyDocument=json.dumps(trust))
+        iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+        return said
 
     def administrator(self, stack: str) -> str:
         """ARN of the role that a person makes a stack's first `up` as: one of those that its clusters name.
@@ -214,6 +214,7 @@ class EngineStage(Stage):
         self.host.create_repository(self.gitops, default_branch=default, auto_init=True)
         for name in sorted({each.environment.gitops_branch for each in self.settings.values()} - {default}):
             self.host.create_branch(self.gitops, name, source=default)
+        self.hand_over()
 
     def declare(self, stack: str, *calls: str) -> None:
         """Let a stack's services.py declare the platform's services, the examples of the play, and `calls`."""

@@ -141,13 +141,15 @@ class GitHost:
         """The bare repository on disk."""
         return self._repo(full_name).store.path
 
-    def create_repository(self, full_name: str, *, default_branch: str = "master", auto_init: bool = False) -> None:
-        """A private repository, empty or, with `auto_init`, with a README as its first commit.
+    def create_repository(
+        self, full_name: str, *, default_branch: str = "master", auto_init: bool = False, number: int | None = None
+    ) -> None:
+        """A private repository, empty or, with `auto_init`, with a README as its first commit; its id as given, or any.
 
         Raises:
             ValueError: When the name is not `owner/name` or is taken.
         """
-        repo = self._hub.create_repository(full_name, default_branch)
+        repo = self._hub.create_repository(full_name, default_branch, number)
         if auto_init:
             title = f"# {full_name.split('/')[1]}\n".encode()
             self._hub.put(repo, default_branch, {"README.md": title}, "Initial commit", CONSOLE.login)
@@ -487,6 +489,10 @@ class GitHost:
         else:
             environments[environment].secrets[name] = value
 
+    def set_environment_variable(self, full_name: str, environment: str, name: str, value: str) -> None:
+        """Set a variable of an existing environment, as `gh variable set --env` does."""
+        self._repo(full_name).environments[environment].variables[name] = value
+
     def set_workflow_permissions(self, full_name: str, *, default: str, can_approve: bool) -> None:
         """Set what the tokens of workflow runs may do where the workflow does not say, and whether they may approve.
 
@@ -524,6 +530,18 @@ class GitHost:
             owner: Whether they own the organisation (`OrganizationAdmin` in bypass lists).
         """
         return self._hub.directory.add_user(login, role=role, owner=owner)
+
+    def add_organization(self, name: str, *, number: int, plan: str = "team") -> None:
+        """An organization with its id and its plan (`free`, `team`, `enterprise`)."""
+        self._hub.directory.add_organization(name, number=number, plan=plan)
+
+    def client_id(self, app_id: int) -> str:
+        """Return the client id of an App."""
+        return self._hub.directory.app(app_id).client_id
+
+    def install_app(self, app_id: int, repositories: Sequence[str]) -> None:
+        """Select the repositories of an App's installation anew, by full names."""
+        self._hub.directory.install(app_id, repositories)
 
     def add_team(self, name: str, members: Sequence[str]) -> int:
         """A team `organisation/slug`, for CODEOWNERS; its id, for bypass lists."""

@@ -102,8 +102,8 @@ class Hub:
 
     # Repositories
 
-    def create_repository(self, full_name: str, default_branch: str) -> Repository:
-        """An empty repository.
+    def create_repository(self, full_name: str, default_branch: str, number: int | None = None) -> Repository:
+        """An empty repository; its id is the next free one unless given.
 
         Raises:
             ValueError: When the name is not `owner/name` or is taken.
@@ -112,7 +112,7 @@ class Hub:
             msg = f"repository {full_name!r}: expected an unused `owner/name`; there are {sorted(self._repositories)}."
             raise ValueError(msg)
         store = Store.create(self.root / "repositories" / f"{full_name}.git", default_branch)
-        repo = Repository(id=self.number(), full_name=full_name, store=store, default_branch=default_branch)
+        repo = Repository(id=number or self.number(), full_name=full_name, store=store, default_branch=default_branch)
         self._repositories[full_name.lower()] = repo
         return repo
 

@@ -45,6 +45,30 @@ class App:
     permissions: Mapping[str, str]
     repositories: frozenset[str]
     user_id: int
+    owner: str = ""
+
+    @property
+    def client_id(self) -> str:
+        """The id that GitHub recommends as the issuer of an App's assertions.
+
+        https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
+        """
+        return f"Iv23li{self.app_id:014d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organization:
+    """An organization.
+
+    Attributes:
+        name: Its login.
+        id: Its number.
+        plan: `free`, `team` or `enterprise`: its owners see it.
+    """
+
+    name: str
+    id: int
+    plan: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +101,7 @@ class Directory:
         self._users: dict[str, Actor] = {}
         self._teams: dict[str, tuple[int, frozenset[str]]] = {}
         self._tokens: dict[str, _Token] = {}
+        self._organizations: dict[str, Organization] = {}
 
     # Entering people and Apps
 
@@ -91,6 +116,46 @@ class Directory:
             token = f"ghp_{secrets.token_hex(18)}"
             self._tokens[token] = _Token(actor=actor, expires=float("inf"))
             return token
+
+    def add_organization(self, name: str, *, number: int, plan: str) -> None:
+        """An organization, in place of the one with its name."""
+        self._organizations[name.lower()] = Organization(name=name, id=number, plan=plan)
+
+    def organization(self, name: str) -> Organization:
+        """Return an organization.
+
+        Raises:
+            Problem: 404 when there is none.
+        """
+        if name.lower() not in self._organizations:
+            raise not_found()
+        return self._organizations[name.lower()]
+
+    def install(self, app_id: int, repositories: Sequence[str]) -> None:
+        """Select the repositories of an App's installation anew; tokens given before keep theirs."""
+        with self._lock:
+            self._apps[app_id] = replace(self._apps[app_id], repositories=frozenset(each.lower() for each in repositories))
+
+    def apps(self, organization: str) -> list[App]:
+        """Return the Apps installed in an organization, by id."""
+        return sorted(
+            (each for each in self._apps.values() if each.owner.lower() == organization.lower()), key=lambda each: each.app_id
+        )
+
+    def app(self, app_id: int) -> App:
+        """Return an App."""
+        return self._apps[app_id]
+
+    def team(self, name: str) -> tuple[int, list[Actor]]:
+        """Return a team's id and its people, by login.
+
+        Raises:
+            Problem: 404 when there is none.
+        """
+        found = next((each for each in self._teams if each.lower() == name.lower()), None)
+        if found is None:
+            raise not_found()
+        return self._teams[found][0], [self._users[each] for each in sorted(self.members(found))]
 
     def add_team(self, name: str, members: Sequence[str]) -> int:
         """A team `organisation/slug`; its id is what bypass lists name."""
@@ -127,6 +192,7 @@ class Directory:
                 permissions=dict(permissions),
                 repositories=frozenset(name.lower() for name in repositories),
                 user_id=self._next_user_id(),
+                owner=next((name.split("/")[0] for name in repositories), ""),
             )
 
     def members(self, team: str) -> frozenset[str]:
@@ -212,6 +278,7 @@ class Directory:
             raise _unauthorized(unreadable) from error
         issuer = str(claims.get("iss", ""))
         app = self._apps.get(int(issuer)) if issuer.isdecimal() else None
+        app = app or next((each for each in self._apps.values() if each.client_id == issuer), None)
         if app is None:
             # https://github.com/actions/create-github-app-token/issues/76 shows GitHub's words for this.
             text = "Integration not found"

@@ -5,7 +5,7 @@ Permissions are those of https://docs.github.com/en/rest/authentication/permissi
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from rehearsal.githost import views
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.limits import Rate
 from rehearsal.githost.model import HEADS, Actor, Json, Problem, forbidden, not_found
-from rehearsal.githost.records import Pull, Repository, Status
+from rehearsal.githost.records import Environment, Pull, Repository, Status
 from rehearsal.githost.webhooks import Hook
 
 # https://docs.github.com/en/rest/commits/statuses#create-a-commit-status: the states, and 1,000 of one context on a commit.
@@ -28,6 +28,8 @@ _CONTEXT_LENGTH: Final = 255
 _CONCLUSIONS: Final = frozenset({"action_required", "cancelled", "failure", "neutral", "skipped", "success", "timed_out"})
 # Argo CD cuts there: https://argo-cd.readthedocs.io/en/stable/operator-manual/notifications/services/github/
 _DESCRIPTION_LENGTH: Final = 140
+# https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api#using-query-parameters
+_PAGE, _LARGEST_PAGE = 30, 100
 _SCHEMES: Final = ("http://", "https://")
 
 Answer: TypeAlias = Json | list[Json] | Response
@@ -470,6 +472,104 @@ def _add_hook(ask: Ask) -> Answer:
     return created(views.hook(ask.hub.url, hook))
 
 
+# Environments, variables, and names of secrets
+
+
+def _page(request: Request, key: str, found: Sequence[Json]) -> Json:
+    """One page of a list. https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api ."""
+    return {"total_count": len(found), key: _part(request, found)}
+
+
+def _part(request: Request, found: Sequence[Json]) -> list[Json]:
+    size = min(int(request.args.get("per_page", _PAGE)), _LARGEST_PAGE)
+    start = (int(request.args.get("page", 1)) - 1) * size
+    return list(found[start : start + size])
+
+
+def _environment_of(ask: Ask, environment: str) -> Environment:
+    # GitHub does not tell them apart by case.
+    found = next((each for name, each in ask.repo.environments.items() if name.lower() == environment.lower()), None)
+    if found is None:
+        raise not_found()
+    return found
+
+
+@_route("GET", "/environments/<environment>", "actions")
+def _environment(ask: Ask, environment: str) -> Answer:
+    return views.environment(ask.hub.url, ask.repo, _environment_of(ask, environment))
+
+
+@_route("GET", "/environments/<environment>/deployment-branch-policies", "actions")
+def _branch_policies(ask: Ask, environment: str) -> Answer:
+    policies = _environment_of(ask, environment).policies
+    shown: list[Json] = [{"id": number, "name": name, "type": "branch"} for number, name in policies.items()]
+    return _page(ask.request, "branch_policies", shown)
+
+
+@_route("GET", "/environments/<environment>/secrets", "environments")
+def _environment_secrets(ask: Ask, environment: str) -> Answer:
+    # Names alone: no answer of GitHub's ever holds a secret.
+    return _page(ask.request, "secrets", [{"name": each} for each in sorted(_environment_of(ask, environment).secrets)])
+
+
+@_route("GET", "/environments/<environment>/variables", "environments")
+def _environment_variables(ask: Ask, environment: str) -> Answer:
+    found = _environment_of(ask, environment).variables
+    return _page(ask.request, "variables", [{"name": name, "value": value} for name, value in sorted(found.items())])
+
+
+@_route("GET", "/environments/<environment>/variables/<variable>", "environments")
+def _environment_variable(ask: Ask, environment: str, variable: str) -> Answer:
+    found = _environment_of(ask, environment).variables
+    if variable.upper() not in found:
+        raise not_found()
+    return {"name": variable.upper(), "value": found[variable.upper()]}
+
+
+@_route("GET", "/actions/variables", "actions_variables")
+def _variables(ask: Ask) -> Answer:
+    found = ask.repo.variables
+    return _page(ask.request, "variables", [{"name": name, "value": value} for name, value in sorted(found.items())])
+
+
+@_route("GET", "/actions/secrets", "secrets")
+def _secrets(ask: Ask) -> Answer:
+    return _page(ask.request, "secrets", [{"name": each} for each in sorted(ask.repo.secrets)])
+
+
+@_route("GET", "/actions/organization-secrets", "secrets")
+def _organization_secrets(ask: Ask) -> Answer:
+    # This host keeps none.
+    return _page(ask.request, "secrets", [])
+
+
+# Organizations
+
+
+def organization(hub: Hub, actor: Actor, request: Request, name: str, rest_of_path: str) -> Answer:
+    """What stands below an organization.
+
+    Raises:
+        Problem: 404 where there is nothing, or nothing for this actor.
+    """
+    found = hub.directory.organization(name)
+    match rest_of_path.strip("/").split("/"):
+        case [""]:
+            return views.organization(found, owner=actor.owner)
+        case ["installations"] if actor.owner:
+            # https://docs.github.com/en/rest/orgs/orgs#list-app-installations-for-an-organization: for owners
+            shown = [views.installation(each) for each in hub.directory.apps(name)]
+            return _page(request, "installations", shown)
+        case ["teams", slug]:
+            number, _ = hub.directory.team(f"{name}/{slug}")
+            return {"id": number, "slug": slug, "name": slug, "privacy": "closed"}
+        case ["teams", slug, "members"]:
+            _, members = hub.directory.team(f"{name}/{slug}")
+            return _part(request, [views.user(each) for each in members])
+        case _:
+            raise not_found()
+
+
 # What belongs to no repository
 
 
@@ -486,6 +586,10 @@ SPECIAL: Final = [
     for name, method, path in (
         ("token", "POST", "/app/installations/<int:installation_id>/access_tokens"),
         ("installation", "GET", "/repos/<owner>/<name>/installation"),
+        ("app", "GET", "/app"),
+        ("installation of the App", "GET", "/app/installations/<int:installation_id>"),
+        ("organization", "GET", "/orgs/<organization>"),
+        ("organization", "GET", "/orgs/<organization>/<path:rest_of_path>"),
         ("rate_limit", "GET", "/rate_limit"),
         ("graphql", "POST", "/graphql"),
     )

@@ -19,7 +19,7 @@ from werkzeug.routing import Rule
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-from rehearsal.githost import graphql_api, model, rest, smart_http
+from rehearsal.githost import graphql_api, model, rest, smart_http, views
 from rehearsal.githost.graphql_api import Session
 from rehearsal.githost.hub import Hub
 from rehearsal.githost.limits import Exceeded, Meter
@@ -28,6 +28,7 @@ from rehearsal.githost.model import Actor, Call, Fault, Faults, Json, Problem
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+_BY_ASSERTION: Final = frozenset({"app", "installation", "installation of the App", "token"})
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOG: Final = logging.getLogger(__name__)
 
@@ -223,7 +224,7 @@ class Application:
             return None
         token = authorization.password if authorization.type == "basic" else authorization.token
         self.credentials.add(token or "")
-        if rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name in {"token", "installation"}:
+        if rule and isinstance(rule.endpoint, rest.Special) and rule.endpoint.name in _BY_ASSERTION:
             return None  # these routes read their assertion themselves
         return self.hub.directory.actor_of(token or "")
 
@@ -247,21 +248,16 @@ class Application:
 
     def _special(self, exchange: _Exchange, special: rest.Special, arguments: dict[str, Any]) -> Response:
         request = exchange.request
-        if special.name == "token":
-            assertion = request.authorization.token if request.authorization else None
-            body = cast("Json", request.get_json(force=True, silent=True) or {})
-            made = self.hub.directory.installation_token(arguments["installation_id"], assertion or "", body)
-            self.credentials.add(str(made["token"]))
-            return rest.created(made)
-        if special.name == "installation":
-            assertion = request.authorization.token if request.authorization else None
-            app = self.hub.directory.installation(f"{arguments['owner']}/{arguments['name']}", assertion or "")
-            return rest.json_response({"id": app.installation_id, "app_id": app.app_id, "app_slug": app.slug})
+        if special.name in _BY_ASSERTION:
+            return self._as_app(request, special, arguments)
         if special.name == "rate_limit":
             login = exchange.login
             return rest.json_response(rest.resources(self.meter.rate(login, "core"), self.meter.rate(login, "graphql")))
         if exchange.actor is None:
             raise Problem(401, "This endpoint requires you to be authenticated.", kind="UNAUTHORIZED")
+        if special.name == "organization":
+            name, rest_of_path = arguments["organization"], arguments.get("rest_of_path", "")
+            return rest.json_response(rest.organization(self.hub, exchange.actor, request, name, rest_of_path))
         session = Session(hub=self.hub, actor=exchange.actor, rate=self.meter.rate(exchange.login, "graphql"))
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, dict):
@@ -269,6 +265,26 @@ class Application:
         answer = graphql_api.execute(session, cast("Json", body))
         exchange.errors = tuple(_error_kind(error) for error in answer.get("errors", ()))
         return rest.json_response(answer)
+
+    def _as_app(self, request: Request, special: rest.Special, arguments: dict[str, Any]) -> Response:
+        """Answer an App that shows its assertion."""
+        directory = self.hub.directory
+        assertion = (request.authorization.token if request.authorization else None) or ""
+        if special.name == "token":
+            body = cast("Json", request.get_json(force=True, silent=True) or {})
+            made = directory.installation_token(arguments["installation_id"], assertion, body)
+            self.credentials.add(str(made["token"]))
+            return rest.created(made)
+        if special.name == "installation":
+            return rest.json_response(
+                views.installation(directory.installation(f"{arguments['owner']}/{arguments['name']}", assertion))
+            )
+        app = directory.app_of(assertion)
+        if special.name == "app":
+            return rest.json_response(views.app(app))
+        if app.installation_id != arguments["installation_id"]:
+            raise model.not_found()
+        return rest.json_response(views.installation(app))
 
     def _show_rate(self, exchange: _Exchange, response: Response) -> None:
         rate = self.meter.rate(exchange.login, exchange.resource)

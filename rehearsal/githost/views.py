@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pygit2
 
-from rehearsal.githost.identity import iso
+from rehearsal.githost.identity import App, Organization, iso
 from rehearsal.githost.model import ZERO, Actor, Json, PushEvent
-from rehearsal.githost.records import CheckRun, Pull, Release, Repository, Review, Status
+from rehearsal.githost.records import CheckRun, Environment, Pull, Release, Repository, Review, Status
 from rehearsal.githost.webhooks import Hook
 
 
@@ -63,6 +63,51 @@ def status(context: str, found: Status) -> Json:
         "target_url": found.target_url,
         "creator": user(found.creator),
         "created_at": iso(found.seconds),
+    }
+
+
+def organization(found: Organization, *, owner: bool) -> Json:
+    """An organization; its plan for owners alone. https://docs.github.com/en/rest/orgs/orgs#get-an-organization."""
+    return {"login": found.name, "id": found.id, **({"plan": {"name": found.plan}} if owner else {})}
+
+
+def app(found: App) -> Json:
+    """An App as it sees itself. https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app."""
+    return {
+        "id": found.app_id,
+        "client_id": found.client_id,
+        "slug": found.slug,
+        "name": found.slug,
+        "owner": {"login": found.owner, "type": "Organization"},
+        "permissions": {"metadata": "read", **found.permissions},
+    }
+
+
+def installation(found: App) -> Json:
+    """An App's installation. https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app."""
+    return {
+        "id": found.installation_id,
+        "app_id": found.app_id,
+        "client_id": found.client_id,
+        "app_slug": found.slug,
+        "account": {"login": found.owner, "type": "Organization"},
+        "target_type": "Organization",
+        "repository_selection": "selected",
+        "permissions": {"metadata": "read", **found.permissions},
+        "events": [],
+        "suspended_at": None,
+    }
+
+
+def environment(url: str, repo: Repository, found: Environment) -> Json:
+    """An environment of jobs. https://docs.github.com/en/rest/deployments/environments#get-an-environment."""
+    limited = {"protected_branches": False, "custom_branch_policies": True}
+    return {
+        "name": found.name,
+        "url": f"{url}/repos/{repo.full_name}/environments/{found.name}",
+        "can_admins_bypass": found.can_admins_bypass,
+        "protection_rules": [{"type": "branch_policy"}] if found.limited else [],
+        "deployment_branch_policy": limited if found.limited else None,
     }
 
 
