@@ -4,7 +4,6 @@
 the platform, and in each account some of another team's.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,14 +12,38 @@ from components import naming
 from rehearsal.program import Declared, Program
 from rehearsal.registry.policy import Identity, Request, judge
 from tests.components.kit import documents
+from tests.roles.asks import managed
 
 STATE_KEY: Final = "key/11111111-2222-3333-4444-555555555555"
 REGION: Final = "eu-central-1"
+CONTROL_PLANE: Final = "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
+"""AWS's own for the control plane. EKS alone takes that role on; nothing of ours runs with it."""
 
-# What an attacker would try, by kind of resource. Reading content, changing it, and becoming somebody else.
+# What an attacker would try, by kind of resource: read content, change it, become somebody else, or see what there is.
 ACTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "account": (
+        "autoscaling:DescribeAutoScalingGroups",
+        "cloudwatch:GetMetricData",
+        "cloudwatch:PutMetricAlarm",
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeInstances",
+        "ec2:DescribeLaunchTemplateVersions",
+        "ec2:ModifyNetworkInterfaceAttribute",
+        "ec2:RunInstances",
+        "ecr:GetAuthorizationToken",
+        "eks-auth:AssumeRoleForPodIdentity",
+        "elasticloadbalancing:DescribeTargetGroups",
+        "iam:CreateRole",
+        "iam:CreateUser",
+        "lambda:CreateFunction",
+        "lambda:ListFunctions",
+        "secretsmanager:BatchGetSecretValue",
+        "ssm:SendCommand",
+    ),
+    "alarm": ("cloudwatch:DescribeAlarms", "cloudwatch:SetAlarmState"),
+    "catalogue": ("ssm:GetParametersByPath",),
     "cluster": ("eks:AccessKubernetesApi", "eks:CreateAccessEntry", "eks:DeleteCluster", "eks:UpdateClusterConfig"),
-    "connection": ("codeconnections:UseConnection", "codeconnections:DeleteConnection"),
+    "connection": ("codeconnections:UseConnection",),
     "function": (
         "lambda:DeleteFunction",
         "lambda:GetFunction",
@@ -29,10 +52,16 @@ ACTIONS: Final[Mapping[str, Sequence[str]]] = {
         "lambda:UpdateFunctionConfiguration",
     ),
     "key": ("kms:Decrypt", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"),
-    "log group": ("logs:DeleteLogGroup", "logs:FilterLogEvents", "logs:PutLogEvents"),
+    "log group": ("logs:DeleteLogGroup", "logs:FilterLogEvents"),
+    "log stream": ("logs:GetLogEvents", "logs:PutLogEvents"),
+    "node group": ("eks:DeleteNodegroup", "eks:DescribeNodegroup"),
     "object": ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
     "parameter": ("ssm:GetParameter", "ssm:PutParameter"),
-    "pipeline": ("codepipeline:StartPipelineExecution", "codepipeline:UpdatePipeline"),
+    "pipeline": (
+        "codepipeline:GetPipelineExecution",
+        "codepipeline:StartPipelineExecution",
+        "codepipeline:UpdatePipeline",
+    ),
     "project": ("codebuild:BatchGetProjects", "codebuild:StartBuild", "codebuild:UpdateProject"),
     "queue": ("sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage", "sqs:SetQueueAttributes"),
     "repository": (
@@ -42,9 +71,13 @@ ACTIONS: Final[Mapping[str, Sequence[str]]] = {
         "ecr:PutImage",
         "ecr:SetRepositoryPolicy",
     ),
-    "role": ("iam:AttachRolePolicy", "iam:PassRole", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy", "sts:AssumeRole"),
+    "role": ("iam:AttachRolePolicy", "iam:PassRole", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"),
+    "scaling group": ("autoscaling:SetDesiredCapacity",),
     "secret": ("secretsmanager:DeleteSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"),
+    "security group": ("ec2:AuthorizeSecurityGroupIngress",),
+    "target group": ("elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:RegisterTargets"),
     "topic": ("sns:Publish", "sns:SetTopicAttributes"),
+    "trust": ("sts:AssumeRole",),
 }
 
 
@@ -58,6 +91,7 @@ class Target:
         arn: Its ARN.
         account: Its account.
         policy: Its resource policy, None without one.
+        context: Condition keys that a call carries because of the resource: its tags, or what is asked of a connection.
     """
 
     kind: str
@@ -65,6 +99,7 @@ class Target:
     arn: str
     account: str
     policy: str | None = None
+    context: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +135,7 @@ class World:
             "aws:SecureTransport": "true",
             # The most that a caller could ask for, where a policy allows by it.
             "iam:PassedToService": "lambda.amazonaws.com",
+            **target.context,
         }
         request = Request(caller=caller, action=action, resource=target.arn, resource_account=target.account, context=context)
         return bool(judge(request, resource_policy=target.policy))
@@ -138,24 +174,29 @@ def world_of(programs: Mapping[str, Program], accounts: Mapping[str, str], secre
 
 def _identity(program: Program, role: Declared, account: str) -> Identity:
     inline = [each.inputs["policy"] for each in program.of("aws:iam/rolePolicy:RolePolicy") if each.inputs["role"] == role.id]
-    arn = role.inputs.get("permissionsBoundary")
-    boundaries = [each.inputs["policy"] for each in program.of("aws:iam/policy:Policy") if each.outputs["arn"] == arn]
+    ours = {str(each.outputs["arn"]): str(each.inputs["policy"]) for each in program.of("aws:iam/policy:Policy")}
+    attached = [
+        str(each.inputs["policyArn"])
+        for each in program.of("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+        if each.inputs["role"] == role.id and each.inputs["policyArn"] != CONTROL_PLANE
+    ]
     return Identity(
         account=account,
         principal_arn=str(role.outputs["arn"]),
-        policies=inline,
-        boundary=boundaries[0] if boundaries else None,
+        policies=[*inline, *(ours.get(arn) or managed(arn) for arn in attached)],
+        boundary=ours[str(role.inputs["permissionsBoundary"])],
         session="attacker",
     )
 
 
 _KINDS: Final = {
-    "aws:cloudwatch/logGroup:LogGroup": "log group",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:codebuild/project:Project": "project",
     "aws:codepipeline/pipeline:Pipeline": "pipeline",
     "aws:ecr/repository:Repository": "repository",
     "aws:iam/role:Role": "role",
     "aws:lambda/function:Function": "function",
+    "aws:secretsmanager/secret:Secret": "secret",
     "aws:sns/topic:Topic": "topic",
     "aws:sqs/queue:Queue": "queue",
     "aws:ssm/parameter:Parameter": "parameter",
@@ -177,30 +218,87 @@ def _declared(stack: str, account: str, program: Program) -> Iterable[Target]:
         arn, name = str(each.outputs["arn"]), str(each.inputs["name"])
         policy = policies.get(arn) or policies.get(name) or policies.get(each.id)
         yield Target(kind=kind, name=f"{stack} {name}", arn=arn, account=account, policy=policy)
+    for each in program.of("aws:iam/role:Role"):
+        # The evaluator knows no federated principals; tests/components/test_ci_access.py attacks those.
+        if '"Federated"' not in (trust := str(each.inputs["assumeRolePolicy"])):
+            name = f"{stack} {each.inputs['name']}"
+            yield Target(kind="trust", name=name, arn=str(each.outputs["arn"]), account=account, policy=trust)
+    for each in program.of("aws:cloudwatch/logGroup:LogGroup"):
+        name = f"{stack} {each.inputs['name']}"
+        yield Target(kind="log group", name=name, arn=f"{each.outputs['arn']}:*", account=account)
+        yield Target(kind="log stream", name=name, arn=f"{each.outputs['arn']}:log-stream:one", account=account)
+    yield Target(kind="account", name=f"{stack} account", arn="*", account=account)
+    for path in {str(each.inputs["name"]).rpartition("/")[0] for each in program.of("aws:ssm/parameter:Parameter")}:
+        arn = f"arn:aws:ssm:{REGION}:{account}:parameter{path}"
+        yield Target(kind="catalogue", name=f"{stack} {path}", arn=arn, account=account)
     for each in program.of("eks:index:Cluster"):
-        name = str(each.inputs["name"])
-        yield Target(
-            kind="cluster", name=f"{stack} {name}", arn=f"arn:aws:eks:{REGION}:{account}:cluster/{name}", account=account
-        )
+        yield from _of_cluster(stack, account, str(each.inputs["name"]))
+    yield from _artifacts(stack, account, program)
+    yield from _connections(stack, account, program)
+
+
+def _of_cluster(stack: str, account: str, cluster: str) -> Iterable[Target]:
+    """A cluster, and by tags what is its own and what belongs to another one of the account."""
+    here = f"{REGION}:{account}"
+    group = f"arn:aws:autoscaling:{here}:autoScalingGroup:11111111-2222-3333-4444-555555555555:autoScalingGroupName"
+    yield Target(kind="cluster", name=f"{stack} {cluster}", arn=f"arn:aws:eks:{here}:cluster/{cluster}", account=account)
+    for owner, ours in ((cluster, True), ("payroll", False)):
+        for kind, arn, tag in (
+            ("node group", f"arn:aws:eks:{here}:nodegroup/{owner}/nodes/11111111", ""),
+            ("scaling group", f"{group}/{owner}", f"aws:ResourceTag/k8s.io/cluster-autoscaler/{cluster}"),
+            (
+                "security group",
+                f"arn:aws:ec2:{here}:security-group/sg-{owner}",
+                f"aws:ResourceTag/kubernetes.io/cluster/{cluster}",
+            ),
+            ("target group", f"arn:aws:elasticloadbalancing:{here}:targetgroup/{owner}/0123456789abcdef", ""),
+        ):
+            context = {tag: "owned"} if tag and ours else {}
+            yield Target(kind=kind, name=f"{stack} {owner}'s {kind}", arn=arn, account=account, context=context)
+
+
+def _artifacts(stack: str, account: str, program: Program) -> Iterable[Target]:
+    """Objects of our buckets: each pipeline's artifacts by service, and the load balancer's log."""
     for each in program.of("aws:s3/bucketPolicy:BucketPolicy"):
         bucket = next(one for one in program.of("aws:s3/bucket:Bucket") if one.id == each.inputs["bucket"])
-        prefixes = [str(one.inputs["name"])[:20] for one in program.of("aws:codepipeline/pipeline:Pipeline")]
-        for prefix in prefixes or ["AWSLogs"]:
+        folders = {
+            str(one.inputs["name"]).rpartition(".")[2]: str(one.inputs["name"])[: naming.ARTIFACT_FOLDER_LENGTH]
+            for one in program.of("aws:codepipeline/pipeline:Pipeline")
+        }
+        for service, folder in (folders if each.name == "builds" else {"log": "AWSLogs"}).items():
             yield Target(
                 kind="object",
-                name=f"{stack} {each.name} {prefix}/source.zip",
-                arn=f"{bucket.outputs['arn']}/{prefix}/source.zip",
+                name=f"{stack} {each.name} of {service}",
+                arn=f"{bucket.outputs['arn']}/{folder}/source/x",
                 account=account,
                 policy=str(each.inputs["policy"]),
             )
-    for arn in {
-        action["configuration"]["ConnectionArn"]
-        for each in program.of("aws:codepipeline/pipeline:Pipeline")
-        for step in each.inputs["stages"]
-        for action in step["actions"]
-        if "ConnectionArn" in action.get("configuration", {})
-    }:
-        yield Target(kind="connection", name=f"{stack} connection", arn=arn, account=account)
+
+
+def _connections(stack: str, account: str, program: Program) -> Iterable[Target]:
+    """What a connection can do to each application's repository: read the built branch or another one, and write."""
+    for each in program.of("aws:codepipeline/pipeline:Pipeline"):
+        (source,) = (
+            action["configuration"]
+            for step in each.inputs["stages"]
+            for action in step["actions"]
+            if "ConnectionArn" in action.get("configuration", {})
+        )
+        repository, branch = str(source["FullRepositoryId"]), str(source["BranchName"])
+        for what, on, permission in (
+            ("read", branch, "read_only"),
+            ("read", "another-branch", "read_only"),
+            ("push", branch, "read_write"),
+        ):
+            values = {"BranchName": on, "FullRepositoryId": repository, "ProviderPermissionsRequired": permission}
+            services = ("codeconnections", "codestar-connections")
+            yield Target(
+                kind="connection",
+                name=f"{stack} to {what} {repository} {on}",
+                arn=str(source["ConnectionArn"]),
+                account=account,
+                context={f"{service}:{key}": value for service in services for key, value in values.items()},
+            )
 
 
 def _of_bootstrap(stack: str, account: str, secrets: Sequence[str]) -> Iterable[Target]:
@@ -219,7 +317,7 @@ def _of_others(stack: str, account: str) -> Iterable[Target]:
     here = f"{REGION}:{account}"
     for kind, arn in {
         "function": f"arn:aws:lambda:{here}:function:payroll",
-        "log group": f"arn:aws:logs:{here}:log-group:/payroll",
+        "log group": f"arn:aws:logs:{here}:log-group:/payroll:*",
         "object": "arn:aws:s3:::payroll/salaries.csv",
         "parameter": f"arn:aws:ssm:{here}:parameter/payroll/key",
         "pipeline": f"arn:aws:codepipeline:{here}:payroll",
@@ -227,12 +325,10 @@ def _of_others(stack: str, account: str) -> Iterable[Target]:
         "queue": f"arn:aws:sqs:{here}:payroll",
         "repository": f"arn:aws:ecr:{here}:repository/payroll",
         "role": f"arn:aws:iam::{account}:role/payroll",
+        "alarm": f"arn:aws:cloudwatch:{here}:alarm:payroll",
+        "catalogue": f"arn:aws:ssm:{here}:parameter/payroll",
+        "log stream": f"arn:aws:logs:{here}:log-group:/payroll:log-stream:one",
         "secret": f"arn:aws:secretsmanager:{here}:secret:payroll-a1B2c3",
         "topic": f"arn:aws:sns:{here}:payroll",
     }.items():
         yield Target(kind=kind, name=f"{stack} payroll's {kind}", arn=arn, account=account)
-
-
-def compact(lines: Iterable[str], stack: str) -> str:
-    """Lines as JSON, for a message that can be read."""
-    return json.dumps(sorted(lines), indent=1).replace(f"{stack} ", "")
