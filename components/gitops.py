@@ -179,7 +179,8 @@ class GitOps(pulumi.ComponentResource):
             default_workflow_permissions="read",
             # Of a run's own token: it would count as a review. It also may open no pull request.
             can_approve_pull_request_reviews=False,
-            opts=pulumi.ResourceOptions(parent=self),
+            # The repository stays when the stack goes, and is never without such a setting: it stays narrow.
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
 
     def _rules(self, name: str, args: GitOpsArgs, *, after: Sequence[pulumi.Resource]) -> None:
