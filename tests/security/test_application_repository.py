@@ -76,3 +76,31 @@ def test_a_connection_s_approval_counts_as_a_review_as_the_page_admits(it: World
     number = asked(it, "POST", "/pulls", mallory, {"title": "Change", "head": "develop", "base": "master"}).body["number"]
     assert asked(it, "POST", f"/pulls/{number}/reviews", it.app_token(CONNECTION), {"event": "APPROVE"}).status == 200
     assert asked(it, "PUT", f"/pulls/{number}/merge", mallory, {"merge_method": "merge"}).status == 200
+
+
+@pytest.mark.parametrize("permission", ["statuses", "repository_hooks"])
+def test_an_app_that_reports_or_declares_webhooks_changes_no_code(it: World, permission: str) -> None:
+    app = 1100010
+    it.host.add_app(
+        app,
+        "small",
+        key(str(app)).public_pem,
+        installation_id=app + 1000,
+        permissions={permission: "write"},
+        repositories=[REPOSITORY],
+    )
+    token, person = it.app_token(app), it.host.add_user("alice")
+    assert commit(it, person, "develop") == 201
+    number = asked(it, "POST", "/pulls", person, {"title": "Change", "head": "develop", "base": "master"}).body["number"]
+    evil = it.host.head(REPOSITORY, "develop")
+    before = {branch: it.host.head(REPOSITORY, branch) for branch in ("develop", "master")}
+    for method, path, body in (
+        ("PUT", "/contents/Containerfile", {"message": "x", "content": "eA==", "branch": "develop"}),
+        ("POST", "/git/refs", {"ref": "refs/heads/mine", "sha": evil}),
+        ("POST", f"/pulls/{number}/reviews", {"event": "APPROVE"}),
+        ("PUT", f"/pulls/{number}/merge", {"merge_method": "merge"}),
+    ):
+        assert asked(it, method, path, token, body).status == 403, path
+    assert {branch: it.host.head(REPOSITORY, branch) for branch in before} == before
+    status = asked(it, "POST", f"/statuses/{evil}", token, {"state": "success", "context": "slipway"}).status
+    assert status == (201 if permission == "statuses" else 403)
