@@ -543,6 +543,18 @@ class GitHost:
         """Select the repositories of an App's installation anew, by full names."""
         self._hub.directory.install(app_id, repositories)
 
+    def permissions(self, app_id: int) -> Mapping[str, str]:
+        """Return what an App's installation may do."""
+        return self._hub.directory.app(app_id).permissions
+
+    def grant(self, app_id: int, permissions: Mapping[str, str]) -> None:
+        """Let an App's installation do this and no more; tokens given before keep theirs."""
+        self._hub.directory.grant(app_id, permissions)
+
+    def members(self, team: str) -> frozenset[str]:
+        """Return the logins of a team `organisation/slug`; none if there is no such team."""
+        return self._hub.directory.members(team)
+
     def add_team(self, name: str, members: Sequence[str]) -> int:
         """A team `organisation/slug`, for CODEOWNERS; its id, for bypass lists."""
         return self._hub.directory.add_team(name, members)

@@ -136,6 +136,11 @@ class Directory:
         with self._lock:
             self._apps[app_id] = replace(self._apps[app_id], repositories=frozenset(each.lower() for each in repositories))
 
+    def grant(self, app_id: int, permissions: Mapping[str, str]) -> None:
+        """Give an App's installation these permissions alone; tokens given before keep theirs."""
+        with self._lock:
+            self._apps[app_id] = replace(self._apps[app_id], permissions=dict(permissions))
+
     def apps(self, organization: str) -> list[App]:
         """Return the Apps installed in an organization, by id."""
         return sorted(

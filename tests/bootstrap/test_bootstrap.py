@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from moto import mock_aws
 
 from bootstrap.bootstrap import STATE_KEY_ALIAS, key_statements, read_settings, same_policy
+from components import naming
 from tests.bootstrap.kit import ACCOUNTS, Account, make_key
 from tests.conftest import EXAMPLE
 
@@ -167,6 +168,34 @@ def test_the_uis_client_secret_is_put_without_its_line_end(dev: Account, tmp_pat
     (tmp_path / "secret").write_text("0123abcd\n", encoding="utf-8")
     assert dev.run("--apply", "--put-key", f"ui={tmp_path / 'secret'}", root=tmp_path) == 0
     assert dev.client("secretsmanager").get_secret_value(SecretId="slipway/argocd/ui")["SecretString"] == "0123abcd"
+
+
+def with_reporter(folder: Path, track: str = "develop") -> Path:
+    """Write dev's stack file with a reporter App, and a name of its track."""
+    whole = (EXAMPLE / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    app = "  slipway:builds:\n    reporter: {appId: 1100009, installationId: 51000009}\n"
+    text = whole.replace("  slipway:builds:\n", app).replace("    develop:\n", f"    {track}:\n")
+    assert text.count(app) == 1
+    (folder / "Pulumi.dev.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_reporters_key_goes_where_the_reporter_reads_it(dev: Account, key_file: Path, pem: str, tmp_path: Path) -> None:
+    assert dev.run("--apply", "--put-key", f"reporter={key_file}", root=with_reporter(tmp_path)) == 0
+    found = dev.client("secretsmanager").get_secret_value(SecretId=naming.reporter_key_secret())
+    assert found["SecretString"] == pem
+    listed = dev.client("secretsmanager").describe_secret(SecretId=naming.reporter_key_secret())
+    assert listed["Description"] == "reporter: put there by a person, read by the reporter"
+
+
+@pytest.mark.parametrize("track", ["reader", "reporter"])
+def test_a_track_whose_name_is_another_secrets_purpose_is_refused(
+    dev: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str], track: str
+) -> None:
+    assert dev.run(root=with_reporter(tmp_path, track)) == 1
+    said = capsys.readouterr().err
+    assert f"slipway:tracks has the track {track}, and --put-key {track}=FILE is for another secret here" in said
+    assert "Rename the track." in said
 
 
 def test_another_accounts_credentials_are_refused_before_anything_else(dev: Account, capsys: pytest.CaptureFixture[str]) -> None:
