@@ -33,9 +33,11 @@ def pytest_collection() -> None:
 # emulated accounts, days of promotions and releases over real Git.
 SLOW: Final = (
     "checks/test_command.py",
+    "bootstrap/test_check.py",
     "functions/test_handlings.py",
     "functions/test_package.py",
     "rehearsal/builds/test_image.py",
+    "rehearsal/cloud/test_build_reports.py",
     "rehearsal/cloud/test_emulators.py",
     "rehearsal/cloud/test_lifecycle_flow.py",
     "rehearsal/cloud/test_lifecycle_places.py",
