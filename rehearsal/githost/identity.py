@@ -75,6 +75,8 @@ class Organization:
 class _Token:
     actor: Actor
     expires: float
+    # Of an installation token: the repositories that its request named, None for all of the installation's.
+    narrowed_to: frozenset[str] | None = None
 
 
 def _unauthorized(message: str = "Bad credentials") -> Problem:
@@ -132,7 +134,11 @@ class Directory:
         return self._organizations[name.lower()]
 
     def install(self, app_id: int, repositories: Sequence[str]) -> None:
-        """Select the repositories of an App's installation anew; tokens given before keep theirs."""
+        """Select the repositories of an App's installation anew.
+
+        Tokens given before follow it: GitHub judges what an installation reaches at each request. A token that was narrowed to
+        some repositories reaches those of them that are still selected.
+        """
         with self._lock:
             self._apps[app_id] = replace(self._apps[app_id], repositories=frozenset(each.lower() for each in repositories))
 
@@ -267,7 +273,14 @@ class Directory:
         if found is None or found.expires <= self._clock():
             raise _unauthorized()
         teams = frozenset(number for number, members in self._teams.values() if found.actor.login in members)
-        return replace(found.actor, teams=teams)
+        return replace(found.actor, teams=teams, repositories=self._reached(found))
+
+    def _reached(self, token: _Token) -> frozenset[str] | None:
+        """The repositories that a token reaches now."""
+        app = self._apps.get(token.actor.app_id or 0)
+        if app is None:
+            return token.actor.repositories
+        return app.repositories if token.narrowed_to is None else app.repositories & token.narrowed_to
 
     def app_of(self, assertion: str) -> App:
         """The App behind a JSON Web Token.
@@ -351,7 +364,7 @@ class Directory:
         )
         token, expires = f"ghs_{secrets.token_hex(18)}", self._clock() + TOKEN_LIFETIME_SECONDS
         with self._lock:
-            self._tokens[token] = _Token(actor=actor, expires=expires)
+            self._tokens[token] = _Token(actor=actor, expires=expires, narrowed_to=repositories if names else None)
         return {
             "token": token,
             "expires_at": iso(expires),

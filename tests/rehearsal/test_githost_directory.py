@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rehearsal.githost_kit import DEV_APP, REPOSITORY, World, world
+from tests.rehearsal.githost_kit import DEV_APP, PROMOTER_APP, REPOSITORY, World, world
 
 AT = "/environments/slipway-promoter"
 
@@ -98,3 +98,13 @@ def test_an_app_s_grant_is_what_its_installation_shows(it: World) -> None:
     assert it.host.permissions(DEV_APP) == {"contents": "read"}
     found = it.call("GET", "/app", it.assertion(DEV_APP)).body
     assert found["permissions"] == {"metadata": "read", "contents": "read"}
+
+
+def test_a_token_follows_what_its_installation_selects(it: World) -> None:
+    token = it.app_token(PROMOTER_APP)
+    narrow = it.app_token(PROMOTER_APP, {"repositories": [REPOSITORY.split("/")[1]]})
+    seen = [(it.repo("GET", "", token).status, it.repo("GET", "", narrow).status)]
+    for selected in ("example-org/other", REPOSITORY):
+        it.host.install_app(PROMOTER_APP, [selected])
+        seen.append((it.repo("GET", "", token).status, it.repo("GET", "", narrow).status))
+    assert seen == [(200, 200), (404, 404), (200, 200)]
