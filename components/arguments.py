@@ -5,10 +5,12 @@ here with a sentence, not at AWS and not as a service that is open by accident.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
 
 import pulumi
+
+from components import iam
 
 # https://docs.aws.amazon.com/codebuild/latest/APIReference/API_CreateProject.html: timeoutInMinutes
 SHORTEST_BUILD_MINUTES: Final = 5
@@ -53,6 +55,7 @@ def faults(name: object, given: Mapping[str, object]) -> Iterable[str]:
     for argument, check in _CHECKS.items():
         if fault := check(given[argument]):
             yield f"service {name!r}: {argument}: got {shown(given[argument])}; {fault}"
+    yield from (f"service {name!r}: permissions: {fault.rstrip('.')}" for fault in iam.check_statements(given["permissions"]))
 
 
 def _flag(value: object) -> Fault:
@@ -96,18 +99,6 @@ def _file(value: object) -> Fault:
     return "name a file" if value == "." else _path(value)
 
 
-def _statements(value: object) -> Fault:
-    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        return 'give a list of statements, for example [iam.allow("ReadOrders", actions=["dynamodb:GetItem"], resources=[...])]'
-    return "; ".join(filter(None, map(_statement, cast("Sequence[Any]", value)))) or None
-
-
-def _statement(statement: object) -> Fault:
-    if not isinstance(statement, Mapping):
-        return f"{shown(statement)} is no statement: make each with iam.allow or iam.allow_everywhere"
-    return None
-
-
 _CHECKS: Final[Mapping[str, Callable[[object], Fault]]] = {
     "repository": _text,
     "port": _number("the container's port"),
@@ -118,7 +109,6 @@ _CHECKS: Final[Mapping[str, Callable[[object], Fault]]] = {
     "context": _path,
     "build_timeout_minutes": _minutes,
     "priority": _number("a listener priority"),
-    "permissions": _statements,
     "smoke_test": _flag,
     "protect_repository": _flag,
 }

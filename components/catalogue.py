@@ -232,7 +232,7 @@ def _faults(declaration: Declaration) -> Iterable[str]:
             "allowed. Give the repository's name without the organization"
         )
     yield from _port_faults(declaration)
-    if declaration.public and (fault := naming.label_fault(declaration.label)):
+    if declaration.public and (fault := naming.host_label_fault(declaration.label)):
         yield (
             f"service {name!r} has host {declaration.label!r}: {fault}. Give one DNS label: the zone is added, and its "
             "certificate covers one label"

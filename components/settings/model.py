@@ -805,6 +805,14 @@ class Settings(_Model):
             for name in names:
                 if fault := naming.label_fault(name, naming.KEY_LENGTH):
                     yield f"{kind}.{describe_key(name)} is no name for {kind}: {fault}. Rename it"
+        for one, two in combinations(sorted(self.tracks), 2):
+            if two.startswith(f"{one}-"):
+                # `slipway-<track>-<service>`: service b-c of track a and service c of a-b would have one name, and the queue of
+                # a admits rules by `slipway-a-*`.
+                yield (
+                    f"tracks.{describe_key(two)} begins with the name of the track {describe_key(one)} and a hyphen, so that "
+                    "their names in AWS could not be told apart. Rename one of them"
+                )
         for colour in self.clusters:
             # The target group's and cluster's names are built from it.
             fault = naming.label_fault(colour, COLOUR_LENGTH)

@@ -46,7 +46,7 @@ WRONG: list[tuple[str, Callable[[Platform], None], str]] = [
     ),
     ("Argo CD's host", declared(("shop", {"host": "argocd-blue"})), r"which Argo CD's webhook has"),
     ("a host of two labels", declared(("shop", {"host": "www.shop"})), r"has host 'www.shop': .* one DNS label"),
-    ("a host too long", declared(("shop", {"host": "h" * 64})), r"it has 64 characters, at most 63"),
+    ("a host too long", declared(("shop", {"host": "h" * 64})), r"has 64 characters, and a part of a host name at most 63"),
     ("a host with an underscore", declared(("shop", {"host": "my_shop"})), r"has host 'my_shop'"),
     ("a host for a worker", declared(("shop", {"port": None, "host": "shop"})), r"'shop' has host 'shop' but no port"),
     ("a smoke test of a worker", declared(("shop", {"port": None, "smoke_test": True})), r"'shop' has a smoke test but no port"),
@@ -129,10 +129,30 @@ WRONG_TYPES: list[tuple[str, object, str]] = [
     ("repository", " shop", r"repository: got ' shop' \(text\); leave out the spaces"),
     ("host", True, r"host: got True; give text in quotes"),
     ("health_path", 1, r"health_path: got 1; give text in quotes"),
-    ("permissions", "s3:GetObject", r"permissions: got 's3:GetObject' \(text\); give a list of statements"),
-    ("permissions", {"Effect": "Allow"}, r"permissions: got \{'Effect': 'Allow'\} \(dict\); give a list of statements"),
-    ("permissions", ["s3:GetObject"], r"permissions: .*'s3:GetObject' \(text\) is no statement: make each with iam\.allow"),
-    ("permissions", None, r"permissions: got None; give a list of statements"),
+    ("permissions", "s3:GetObject", r"permissions: got 's3:GetObject', which is not a list of statements"),
+    ("permissions", {"Effect": "Allow"}, r"permissions: got one statement by itself\. Put it into a list"),
+    ("permissions", ["s3:GetObject"], r"permissions: statement 1 is 's3:GetObject', which is not a statement"),
+    ("permissions", None, r"permissions: got None, which is not a list of statements"),
+    (
+        "permissions",
+        [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::carts/*"]}],
+        r"permissions: statement 1: .*s3:\*.*",
+    ),
+    (
+        "permissions",
+        [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["*"]}],
+        r"permissions: statement 1: .*Resource.*",
+    ),
+    (
+        "permissions",
+        [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::carts/*"]}],
+        r"permissions: statement 1: .*Action.*",
+    ),
+    (
+        "permissions",
+        [{"Effect": "Allow", "NotAction": ["s3:GetObject"], "Resource": ["arn:aws:s3:::carts/*"]}],
+        r"permissions: statement 1: NotAction is not taken.*",
+    ),
 ]
 
 
@@ -142,6 +162,11 @@ def test_an_argument_of_the_wrong_type_is_refused_by_name_with_its_line(argument
         evaluate("dev", catalogue=declared(("shop", {argument: value})))
     assert caught.value.registered == ()
     assert re.fullmatch(rf"test_catalogue\.py, line \d+: service 'shop': {message}.*", str(caught.value)), str(caught.value)
+
+
+def test_a_host_may_begin_with_a_digit() -> None:
+    program = evaluate("dev", catalogue=declared(("shop", {"host": "3d"})))
+    assert "3d.dev.example.com" in str(program.one("lb/listenerRule:ListenerRule", "shop").inputs)
 
 
 def test_an_output_is_no_argument() -> None:

@@ -134,6 +134,12 @@ def test_what_fails_at_aws_or_github_is_refused(path: tuple[str, ...], value: ob
     assert message in refusal(replaced(EXAMPLE_SETTINGS, path, value))
 
 
+def test_a_track_whose_name_continues_another_s_is_refused() -> None:
+    tracks = {("release-old" if name == "develop" else name): each for name, each in EXAMPLE_SETTINGS["tracks"].items()}
+    said = refusal({**EXAMPLE_SETTINGS, "tracks": tracks})
+    assert "slipway:tracks.release-old begins with the name of the track release and a hyphen" in said
+
+
 TAKEN: Final[Sequence[tuple[tuple[str, ...], object]]] = [
     (CIDR, "100.64.0.0/16"),
     (CIDR, "10.100.0.0/16"),
