@@ -26,11 +26,30 @@ def moto(descriptor: int) -> None:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+    _open_zones()
     threading.Thread(target=_warm_up, daemon=True).start()
     application = server.DomainDispatcherApplication(server.create_backend_app)
     serving.make_server(
         "127.0.0.1", _port(descriptor), application, threaded=True, request_handler=Handler, fd=descriptor
     ).serve_forever()
+
+
+def _open_zones() -> None:
+    """Let every region have the zones that the program takes by default: their letters differ between accounts of AWS.
+
+    https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
+    """
+    from moto.ec2.models import availability_zones_and_regions as moto_zones  # noqa: PLC0415 — moto's own process only
+
+    from components.regions import ZONES  # noqa: PLC0415 — same
+
+    known: Any = cast("Any", moto_zones).RegionsAndZonesBackend.zones
+    for region, letters in ZONES.items():
+        there = {each.name for each in known.get(region, ())}
+        for letter in letters:
+            if region in known and f"{region}{letter}" not in there:
+                made = cast("Any", moto_zones).Zone(name=f"{region}{letter}", region_name=region, zone_id=f"{region}-az-{letter}")
+                known[region].append(made)
 
 
 def _warm_up() -> None:
