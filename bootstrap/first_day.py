@@ -18,7 +18,7 @@ def without_connection(given: Mapping[str, Any], stack: str) -> Mapping[str, Any
     here = _mapping(_mapping(given.get("environments")).get(stack))
     hosts = any(_mapping(track).get("host") == stack for track in _mapping(given.get("tracks")).values())
     # A key with nothing below it reads as null.
-    builds = given.get("builds") or {}
+    builds: object = given.get("builds") or dict[str, Any]()
     if not hosts or not isinstance(builds, Mapping) or "connectionArn" in builds:
         return given
     arn = f"arn:aws:codeconnections:{here.get('region')}:{here.get('account')}:connection/{_NO_CONNECTION}"
