@@ -408,7 +408,6 @@ def wanted_variables(settings: Settings) -> Mapping[str, str]:
     return {
         f"{prefix}_ACCOUNT": settings.environment.account,
         f"{prefix}_REGION": settings.environment.region,
-        "SLIPWAY_GITOPS_REPOSITORY": settings.gitops.repository,
         DEPLOY_SWITCH: "true",
     }
 

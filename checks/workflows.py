@@ -45,15 +45,6 @@ def _deploy(folder: Path, files: Mapping[str, StackFile]) -> Iterable[str]:
                 f"{files[stack].path.name} is {wanted!r}: AWS gives the deploy role to jobs of that environment only. "
                 "Write the same name in both."
             )
-        owner = _mapping(files[stack].get("gitops")).get("owner")
-        writes = bool(_mapping(job.get("env")).get("OWNS_GITOPS"))
-        if "OWNS_GITOPS" in _mapping(job.get("env")) and writes != (owner == stack):
-            wanted_value = '"write"' if owner == stack else '""'
-            yield (
-                f"{DEPLOY} sets OWNS_GITOPS to {_mapping(job['env'])['OWNS_GITOPS']!r} for stack {stack}, and "
-                f"slipway:gitops.owner is {owner!r}: only the owner's job may write the GitOps repository. "
-                f"Set it to {wanted_value}."
-            )
 
 
 def _preview(folder: Path, files: Mapping[str, StackFile]) -> Iterable[str]:

@@ -63,13 +63,6 @@ def test_a_platform_may_have_no_such_workflows(tmp_path: Path) -> None:
             "deploy.yml runs stack prd in the GitHub environment 'live'",
         ),
         ("deploy.yml", "environment: prd", "", "deploy.yml runs stack prd in the GitHub environment None"),
-        ("deploy.yml", "OWNS_GITOPS: write", 'OWNS_GITOPS: ""', "deploy.yml sets OWNS_GITOPS to '' for stack prd"),
-        (
-            "deploy.yml",
-            'STACK: dev, OWNS_GITOPS: ""',
-            "STACK: dev, OWNS_GITOPS: write",
-            "deploy.yml sets OWNS_GITOPS to 'write' for",
-        ),
     ],
 )
 def test_a_workflow_that_does_not_fit_is_told_how(folder: Path, name: str, old: str, new: str, expected: str) -> None:
