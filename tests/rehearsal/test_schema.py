@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from pulumi.runtime import rpc
 
 from rehearsal import schema
-from rehearsal.program import Declared, Program
+from rehearsal.program import Declared, Program, evaluate
+from tests.rehearsal.cloud.kit import first_up
 
 UNKNOWN: Final = rpc.UNKNOWN
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
@@ -44,6 +45,12 @@ NODES: Final[Mapping[str, Any]] = {
     "scalingConfig": {"desiredSize": 2.0, "minSize": 1.0, "maxSize": 3.0},
 }
 NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"
+
+
+@pytest.fixture(scope="module")
+def programs(programs: Mapping[str, Program]) -> Mapping[str, Program]:
+    """The stacks, and the first `up` of the owner, which alone declares the GitOps repository's files."""
+    return {**programs, "prd, first up": evaluate("prd", config=first_up("prd"))}
 
 
 def _resources(programs: Mapping[str, Program]) -> Iterator[Declared]:
@@ -127,7 +134,7 @@ def test_a_missing_property_is_named_exactly_if_the_constructor_demands_it(progr
             assert _named(each.type, left) == expected, (each.type, key)
             assert _named(each.type, {**each.inputs, key: None}) == expected, (each.type, key)
             demanded += key in required
-    assert demanded > 450
+    assert demanded > 500
 
 
 def _arguments_class(token: str) -> type:
